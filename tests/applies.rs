@@ -40,6 +40,7 @@ const ROWS: &[Row] = &[
     Row { key: "log_level", applies: AT_ONCE, lines: ["", "log_level = \"debug\""], probe: logs_debug, shows: ["no", "yes"] },
     Row { key: "listen", applies: RESTART, lines: ["", "listen = [\"127.0.0.1:1\"]"], probe: |w| w.asks_for_restart("listen"), shows: ["no", "yes"] },
     Row { key: "stage_dir", applies: RESTART, lines: ["", "stage_dir = \"elsewhere\""], probe: |w| w.asks_for_restart("stage_dir"), shows: ["no", "yes"] },
+    Row { key: "every_address", applies: RESTART, lines: ["", "[tls]\nevery_address = true\ncertificates = [{ certificate = \"none.pem\" }]"], probe: |w| w.asks_for_restart("every_address"), shows: ["no", "yes"] },
     Row { key: "hosts", applies: CONNECTION, lines: ["", "hosts = \"any\""], probe: |w| w.status_for("/echo", "evil.example", ""), shows: ["421", "101"] },
     Row { key: "origins", applies: CONNECTION, lines: ["", "origins = \"any\""], probe: |w| w.status("/speaks_later", "Origin: http://evil.example\r\n"), shows: ["403", "101"] },
     Row { key: "deflate", applies: SESSION, lines: ["", "deflate = false"], probe: |w| w.agrees("permessage-deflate"), shows: ["yes", "no"] },
@@ -93,9 +94,22 @@ const ROWS: &[Row] = &[
     Row { key: "handlers_dir", applies: AT_ONCE, lines: ["", "handlers_dir = \"others\""], probe: |w| w.status("/other", ""), shows: ["404", "101"] },
 ];
 
-/// Keys that a row cannot show, and the test that does: of how the server stops, and one with a single value.
+/// Keys that a row cannot show, and the test that does: of how the server stops, of a server with TLS, and one with a
+/// single value.
 const ELSEWHERE: &[(&str, &str)] = &[
     ("kind", "every_fault_of_a_file_is_told_in_full"),
+    (
+        "certificates",
+        "what_is_said_of_tls_applies_to_the_next_connection",
+    ),
+    (
+        "client_auth",
+        "what_is_said_of_tls_applies_to_the_next_connection",
+    ),
+    (
+        "client_ca",
+        "what_is_said_of_tls_applies_to_the_next_connection",
+    ),
     ("stop_timeout_ms", "what_bounds_a_stop_applies_at_once"),
     ("stop_batch_sessions", "what_bounds_a_stop_applies_at_once"),
 ];

@@ -67,6 +67,7 @@ mod stuck;
 mod styles;
 mod surroundings;
 mod telling;
+mod tls;
 mod topic_policies;
 mod trial_ends;
 mod trials;

@@ -20,6 +20,7 @@ use crate::reload::content::read;
 use crate::reload::load::{self, Job};
 use crate::reload::scan::{self, Found, Scope};
 use crate::shared::Shared;
+use crate::transport::settings::TlsSettings;
 
 /// The result of a check.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,6 +29,8 @@ pub struct CheckReport {
     pub good: Vec<(String, PathBuf)>,
     /// A sentence for each fault, as the server would say it.
     pub bad: Vec<String>,
+    /// Why the files of TLS cannot be used, which a server does not start with.
+    pub bad_tls: Option<String>,
     /// The names of handlers whose plugin exists and cannot be served.
     pub refused: Vec<String>,
     /// A sentence where the handlers directory has no plugin, good or bad.
@@ -51,6 +54,9 @@ pub fn check(config: &Config) -> Result<CheckReport, StartError> {
     stage.set_trust(config.trust);
     let shared = Shared::new(Arc::new(ArcSwap::from_pointee(config.clone())));
     let mut report = CheckReport::default();
+    if let Err(error) = TlsSettings::read(&config.tls) {
+        report.bad_tls = Some(error.to_string());
+    }
     if let Err(error) = document_root::check(config) {
         report.bad.push(error.to_string());
     }

@@ -19,6 +19,7 @@ mod settings;
 mod source;
 #[cfg(test)]
 mod tests;
+mod tls;
 pub(crate) mod topics;
 mod values;
 
@@ -34,6 +35,7 @@ pub use self::fault::{ConfigError, ConfigFault};
 pub use self::flags::{CommandLine, Flags, Style, Subcommand};
 pub use self::settings::limits::{Deflate, HandlerLimits, Limits, SessionLimits};
 pub use self::source::Place;
+pub use self::tls::{CertificatePair, ClientAuth, TlsConfig};
 pub use self::topics::{HistoryBounds, NamedHandler, TopicPolicy, Topics};
 
 /// The known word that is closest to `word`, if it is close enough to be what was meant.
@@ -61,6 +63,8 @@ pub struct Config {
     pub file_places: Vec<PathBuf>,
     /// Where to listen. Port 0 is one free port for all addresses.
     pub listen: Vec<SocketAddr>,
+    /// Certificates, and which addresses speak TLS.
+    pub tls: TlsConfig,
     /// The directory of compiled handlers, watched; absolute.
     pub handlers_dir: PathBuf,
     /// The directory below which plugins are looked for; absolute. Names stay relative to `handlers_dir`.
@@ -268,6 +272,7 @@ impl Default for Config {
                 SocketAddr::from(([127, 0, 0, 1], 9998)),
                 SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], 9998)),
             ],
+            tls: TlsConfig::default(),
             handlers_dir: PathBuf::from("handlers"),
             scan_dir: PathBuf::from("handlers"),
             allow_handlers_outside_root_dir: false,

@@ -28,6 +28,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use rustls::ServerConfig;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
@@ -39,6 +40,8 @@ use crate::runtime::wakes;
 use crate::session::Session;
 use crate::sessions::peer::Peer;
 use crate::sessions::permits::{ConnectionGuard, Permit};
+use crate::transport::Transport;
+use crate::transport::tls::TlsStream;
 
 /// The task of one accepted connection.
 ///
@@ -55,10 +58,12 @@ enum ConnectionStage {
 }
 
 impl Connection {
-    /// Holds `alive` until the connection ends. Without a permit it looks for one in its first poll.
+    /// Holds `alive` until the connection ends. Without a permit it looks for one in its first poll. Its peer has to
+    /// speak TLS if there is a `tls`.
     pub(crate) fn new(
         socket: std::net::TcpStream,
         peer: Peer,
+        tls: Option<Arc<ServerConfig>>,
         server: Arc<Server>,
         permit: Option<Permit>,
         alive: mpsc::Sender<()>,
@@ -66,6 +71,7 @@ impl Connection {
         Connection(ConnectionStage::Accepted(Some(Box::new(Accepted {
             socket,
             peer,
+            tls,
             server,
             permit,
             alive,
@@ -116,6 +122,8 @@ struct Accepted {
     /// Not known to the runtime yet.
     socket: std::net::TcpStream,
     peer: Peer,
+    /// What a TLS client is offered; `None` on a plain listener.
+    tls: Option<Arc<ServerConfig>>,
     server: Arc<Server>,
     /// `None` when none was free at accept.
     permit: Option<Permit>,
@@ -129,6 +137,7 @@ impl Accepted {
         let Accepted {
             socket,
             peer,
+            tls,
             server,
             permit,
             alive,
@@ -139,7 +148,7 @@ impl Accepted {
             server.admission.make_room(&peer, limits)
         };
         let Some(permit) = permit.or_else(make_room) else {
-            return turn_away(socket, peer, server);
+            return turn_away(socket, peer, tls.is_some(), server);
         };
         let guard = ConnectionGuard::new(permit, alive);
         let received = head_reader::read_now(&socket);
@@ -147,25 +156,38 @@ impl Accepted {
         let (Ok(received), Ok(socket)) = (received, TcpStream::from_std(socket)) else {
             return MaybeFuture::Ready(None);
         };
-        HttpConnection::new(socket, received, peer, server, guard).begin()
+        let Some(tls) = tls else {
+            let transport = Transport::Plain(socket);
+            return HttpConnection::new(transport, received, peer, server, guard).begin();
+        };
+        match TlsStream::new(socket, received, tls) {
+            Ok(tls) => {
+                let transport = Transport::Tls(Box::new(tls));
+                HttpConnection::new(transport, Vec::new(), peer, server, guard).begin()
+            }
+            Err(_) => MaybeFuture::Ready(None),
+        }
     }
 }
 
-/// Answers 503 to a connection that gets no permit, as long as there are few of them at a time.
+/// Answers 503 to a connection that gets no permit, as long as there are few of them at a time. A TLS client gets no
+/// answer: its handshake would take more than what the server is short of.
 fn turn_away(
     socket: std::net::TcpStream,
     peer: Peer,
+    is_tls: bool,
     server: Arc<Server>,
 ) -> MaybeFuture<Option<Box<Session>>> {
     let reply = Reply::Full(FullOf::Connections);
     server.log_refusal(&peer, None, &reply);
-    let permit = server.admission.refusal();
-    let (Some(permit), Ok(mut socket)) = (permit, TcpStream::from_std(socket)) else {
+    let permit = server.admission.refusal().filter(|_| !is_tls);
+    let (Some(permit), Ok(socket)) = (permit, TcpStream::from_std(socket)) else {
         return MaybeFuture::Ready(None);
     };
+    let mut transport = Transport::Plain(socket);
     MaybeFuture::wait_for(async move {
-        reply.send(&mut socket, false, &server.stopping).await;
-        drop((socket, permit));
+        reply.send(&mut transport, false, &server.stopping).await;
+        drop((transport, permit));
         None
     })
 }

@@ -32,6 +32,7 @@ pub mod signals;
 #[cfg(any(test, fuzzing, feature = "bench"))]
 #[doc(hidden)]
 pub mod testing;
+pub mod transport;
 mod ws;
 
 /// Empties the signal mask that the process has inherited, and has children waited for again where what

@@ -14,7 +14,7 @@ use wshd::new::{self, NewError};
 use wshd::process::heap;
 use wshd::process::optional::{self, Optional, is_allowed};
 use wshd::runtime;
-use wshd::serve::Serving;
+use wshd::serve::{ServeError, Serving};
 use wshd::signals::{HangUp, Signals};
 use wshd::{check, last_resort, leave, logging};
 
@@ -188,6 +188,7 @@ fn serve<T>(
                 drop(beside);
                 0
             }
+            Err(error @ ServeError::Tls(_)) => fail(CONFIG, &error.to_string()),
             Err(error) => fail(FAILED, &error.to_string()),
         }
     };
@@ -216,7 +217,7 @@ fn check(config: &Config) -> u8 {
         // It fails when the reader has gone.
         let _ = writeln!(out, "good: /{name} {}", shown(path, config).display());
     }
-    for sentence in &report.bad {
+    for sentence in report.bad.iter().chain(&report.bad_tls) {
         blame(sentence);
     }
     if let Some(sentence) = &report.emptiness {
@@ -236,7 +237,8 @@ fn check(config: &Config) -> u8 {
     for fault in config.topics_without_handler(&known) {
         note(&format!("{fault:#}"));
     }
-    match (unknown.is_empty(), report.bad.is_empty()) {
+    let is_configured = unknown.is_empty() && report.bad_tls.is_none();
+    match (is_configured, report.bad.is_empty()) {
         (_, false) => FAILED,
         (false, true) => CONFIG,
         (true, true) => 0,

@@ -35,6 +35,7 @@ use crate::plugin::trust;
 use crate::process::threads::has_ended;
 use crate::router::Router;
 use crate::shared::Shared;
+use crate::transport::settings::TlsSettings;
 
 /// Reads the configuration again, from wherever it came.
 pub type Reread = Box<dyn Fn() -> Result<Config, Box<dyn std::error::Error>> + Send>;
@@ -126,6 +127,7 @@ impl Control {
     pub(crate) fn start(
         config: Arc<ArcSwap<Config>>,
         shared: Arc<Shared>,
+        tls: Arc<TlsSettings>,
         reread: Reread,
     ) -> Result<Control, StartError> {
         let now = config.load();
@@ -146,15 +148,16 @@ impl Control {
         let router = Arc::new(Router::default());
         let (orders, inbox) = mpsc::channel();
         let (first, loaded) = mpsc::channel();
-        let reconciler = Reconciler::new(
+        let mut reconciler = Reconciler::new(
             config.clone(),
             shared,
+            tls,
             reread,
             stage,
             router.clone(),
             orders.clone(),
-            first,
         );
+        reconciler.tell_when_loaded(first);
         let thread = std::thread::Builder::new().name("control".to_owned());
         let thread = thread
             .spawn(move || reconciler.run(&inbox))

@@ -24,6 +24,8 @@ use crate::runtime::memory;
 use crate::runtime::wakes;
 use crate::sessions::mailbox::Dismissal;
 use crate::shared::Shared;
+use crate::transport::certificates::TlsFault;
+use crate::transport::settings::TlsSettings;
 
 /// A server that listens and has loaded its handlers, and accepts no connection yet.
 pub struct Serving {
@@ -46,6 +48,9 @@ pub enum ServeError {
     /// The document root of the configuration is no directory that can be read.
     #[error(transparent)]
     Pages(#[from] NoPages),
+    /// The files of TLS cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsFault),
     /// The system has no thread left.
     #[error("cannot start: {0}")]
     Thread(std::io::Error),
@@ -70,19 +75,21 @@ impl Serving {
         }
         document_root::check(&config)?;
         // A busy port is an error before any handler runs.
-        let listeners = listener::bind(&config.listen)?;
+        let listeners = listener::bind(&config.listen, config.tls.every_address)?;
+        let tls = TlsSettings::read(&config.tls)?;
         let connections_max = config.limits.connections_max;
         let config = Arc::new(ArcSwap::from_pointee(config));
         let shared = Shared::new(config.clone());
         shared.descriptors.tell_if_short(connections_max);
         // This must come before any code of a plugin runs.
         last_resort::watch().map_err(ServeError::Thread)?;
-        let control = Control::start(config.clone(), shared.clone(), reread)?;
+        let control = Control::start(config.clone(), shared.clone(), tls.clone(), reread)?;
         let (stop, stopping) = Stopping::new();
         let server = Server {
             router: control.router(),
             node: shared.node.clone(),
             config,
+            tls,
             admission: Admission::new(shared.descriptors.clone()),
             refusals: RefusalLog::new(),
             is_loopback_only: listener::are_loopback(&listeners),
@@ -133,10 +140,12 @@ impl Serving {
         tokio::spawn(async move { sessions.run_alarms().await });
         let (alive, mut ended) = mpsc::channel(1);
         let port = self.port();
+        let has_tls = self.listeners.iter().all(Listener::is_tls);
         let mut accepting = JoinSet::new();
         for listener in self.listeners {
             if let Ok(address) = listener.local_addr() {
-                info!(%address, "listening");
+                let scheme = if listener.is_tls() { "tls:" } else { "" };
+                info!(address = %format_args!("{scheme}{address}"), "listening");
             }
             accepting.spawn(listener::accept(
                 listener,
@@ -145,12 +154,13 @@ impl Serving {
             ));
         }
         drop(alive);
+        let s = if has_tls { "s" } else { "" };
         for handler in self.server.router.names() {
-            info!(%handler, url = %format_args!("ws://localhost:{port}/{handler}"), "handler answers");
+            info!(%handler, url = %format_args!("ws{s}://localhost:{port}/{handler}"), "handler answers");
         }
         let has_pages = self.server.config.load().document_root.is_some();
         if has_pages {
-            info!(url = %format_args!("http://localhost:{port}/"), "pages");
+            info!(url = %format_args!("http{s}://localhost:{port}/"), "pages");
         }
 
         stop.await;

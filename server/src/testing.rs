@@ -4,6 +4,8 @@
 
 #[cfg(feature = "bench")]
 pub mod border_bench;
+#[cfg(test)]
+pub(crate) mod certificates;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod client_frame;
 #[cfg(fuzzing)]

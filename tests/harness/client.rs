@@ -13,15 +13,40 @@ use tungstenite::{Error, Message, WebSocket};
 
 use super::patience;
 use super::server::{Server, opening};
+use super::tls::TlsSocket;
 
-/// A socket that repeats an interrupted read. A read with a deadline is interrupted when the process is stopped and
-/// continued.
-struct Steady(TcpStream);
+/// A socket, with TLS over it or without, that repeats an interrupted read. A read with a deadline is interrupted when
+/// the process is stopped and continued.
+pub(crate) struct Steady {
+    socket: TcpStream,
+    tls: Option<Box<rustls::ClientConnection>>,
+}
+
+impl Steady {
+    fn plain(socket: TcpStream) -> Steady {
+        Steady { socket, tls: None }
+    }
+
+    pub(crate) fn over_tls(socket: TlsSocket) -> Steady {
+        let rustls::StreamOwned { conn, sock } = socket;
+        Steady {
+            socket: sock,
+            tls: Some(Box::new(conn)),
+        }
+    }
+
+    fn read_once(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        match &mut self.tls {
+            None => self.socket.read(buffer),
+            Some(tls) => rustls::Stream::new(&mut **tls, &mut self.socket).read(buffer),
+        }
+    }
+}
 
 impl Read for Steady {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         loop {
-            match self.0.read(buffer) {
+            match self.read_once(buffer) {
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
                 outcome => return outcome,
             }
@@ -31,11 +56,17 @@ impl Read for Steady {
 
 impl Write for Steady {
     fn write(&mut self, buffer: &[u8]) -> std::io::Result<usize> {
-        self.0.write(buffer)
+        match &mut self.tls {
+            None => self.socket.write(buffer),
+            Some(tls) => rustls::Stream::new(&mut **tls, &mut self.socket).write(buffer),
+        }
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
-        self.0.flush()
+        match &mut self.tls {
+            None => self.socket.flush(),
+            Some(tls) => rustls::Stream::new(&mut **tls, &mut self.socket).flush(),
+        }
     }
 }
 
@@ -49,7 +80,18 @@ pub(crate) struct Client {
 impl Client {
     #[track_caller]
     pub(crate) fn connect(port: u16, path: &str, headers: &[(&str, &str)]) -> Client {
+        let stream = TcpStream::connect(("127.0.0.1", port)).expect("the server listens");
+        stream
+            .set_read_timeout(Some(Duration::from_secs(20) * patience()))
+            .expect("a timeout");
+        stream.set_nodelay(true).expect("no delay");
         let url = format!("ws://localhost:{port}{path}");
+        Client::over(Steady::plain(stream), &url, path, headers)
+    }
+
+    /// Opens a WebSocket over a connection that is there already.
+    #[track_caller]
+    pub(crate) fn over(stream: Steady, url: &str, path: &str, headers: &[(&str, &str)]) -> Client {
         let mut request = url.into_client_request().expect("a request");
         for (name, value) in headers {
             let name: HeaderName = name.parse().expect("a header name");
@@ -57,16 +99,10 @@ impl Client {
                 .headers_mut()
                 .append(name, HeaderValue::from_str(value).expect("a value"));
         }
-        let stream = TcpStream::connect(("127.0.0.1", port)).expect("the server listens");
-        stream
-            .set_read_timeout(Some(Duration::from_secs(20) * patience()))
-            .expect("a timeout");
-        stream.set_nodelay(true).expect("no delay");
         let config = WebSocketConfig::default()
             .max_message_size(None)
             .max_frame_size(None);
-        let connected =
-            tungstenite::client::client_with_config(request, Steady(stream), Some(config));
+        let connected = tungstenite::client::client_with_config(request, stream, Some(config));
         let (socket, response) = connected.expect("a 101");
         let path = path.to_owned();
         Client {
@@ -162,19 +198,19 @@ impl Client {
     }
 
     pub(crate) fn stream(&mut self) -> &mut TcpStream {
-        &mut self.socket.get_mut().0
+        &mut self.socket.get_mut().socket
     }
 
     /// Returns a second handle to the socket, to send bytes while messages are received.
     pub(crate) fn raw_writer(&self) -> TcpStream {
-        let Steady(stream) = self.socket.get_ref();
-        stream.try_clone().expect("a clone of a socket")
+        let Steady { socket, .. } = self.socket.get_ref();
+        socket.try_clone().expect("a clone of a socket")
     }
 
     /// Gives up the client and keeps its connection open until the socket is dropped.
     pub(crate) fn into_stream(self) -> TcpStream {
-        let Steady(stream) = self.socket.get_ref();
-        stream.try_clone().expect("a clone of a socket")
+        let Steady { socket, .. } = self.socket.get_ref();
+        socket.try_clone().expect("a clone of a socket")
     }
 }
 

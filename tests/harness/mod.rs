@@ -2,6 +2,8 @@
 //!
 //! The harness hides processes, sockets and directories, never the thing under test.
 
+#[path = "../../server/src/testing/certificates.rs"]
+pub(crate) mod certificates;
 pub(crate) mod client;
 #[path = "../../server/src/testing/client_frame.rs"]
 pub(crate) mod client_frame;
@@ -12,6 +14,7 @@ pub(crate) mod patch;
 pub(crate) mod script;
 pub(crate) mod server;
 pub(crate) mod site;
+pub(crate) mod tls;
 
 use std::time::{Duration, Instant};
 

@@ -114,6 +114,7 @@ fn port_in(line: &str) -> u16 {
         .split("address=")
         .nth(1)
         .and_then(|rest| rest.split_whitespace().next());
+    let address = address.map(|it| it.strip_prefix("tls:").unwrap_or(it));
     let address: SocketAddr = address.and_then(|a| a.parse().ok()).expect("an address");
     address.port()
 }

@@ -4,6 +4,7 @@ use wsh::abi::{self, Pair, Str};
 
 use super::lent_memory::{lend, lend_bytes};
 use crate::http::head::Head;
+use crate::transport::tls::TlsInfo;
 
 /// The parts of a request, all of them checked.
 #[derive(Debug)]
@@ -24,6 +25,8 @@ pub(crate) struct RequestParts {
     pub(crate) protocols: Vec<String>,
     /// The parameters of a pattern route.
     pub(crate) params: Vec<(String, String)>,
+    /// `None` where the request came without TLS.
+    pub(crate) tls: Option<Box<TlsInfo>>,
 }
 
 /// A request that a plugin can read. It is boxed, so that it stays in one place from the first `handshake` until `open` or
@@ -60,9 +63,10 @@ impl RequestTable {
             .collect();
         let client_addr = parts.client_addr.as_ref();
         let client_addr = client_addr.unwrap_or(&parts.remote_addr);
+        let tls = parts.tls.as_deref();
         let table = abi::Request {
             size: size_of::<abi::Request>() as u32,
-            flags: 0,
+            flags: if tls.is_some() { abi::TLS } else { 0 },
             id: parts.id,
             target: lend_bytes(head.target()),
             path: lend(&parts.path),
@@ -80,9 +84,9 @@ impl RequestTable {
             n_protocols: protocols.len(),
             params: params.as_ptr(),
             n_params: params.len(),
-            tls_version: lend(""),
-            tls_sni: lend(""),
-            tls_client_cert: lend(""),
+            tls_version: lend(tls.map_or("", |it| it.version)),
+            tls_sni: lend(tls.map_or("", |it| &it.sni)),
+            tls_client_cert: lend_bytes(tls.map_or(&[], |it| &it.client_certificate)),
         };
         Box::new(RequestTable {
             table,

@@ -11,6 +11,10 @@ impl Config {
             ("listen", self.listen != new.listen),
             ("stage_dir", self.stage_dir != new.stage_dir),
             ("kind", self.engine != new.engine),
+            (
+                "every_address",
+                self.tls.every_address != new.tls.every_address,
+            ),
         ]
         .into_iter()
         .filter_map(|(key, differs)| differs.then_some(key))

@@ -41,6 +41,8 @@ pub enum ConfigError {
         /// The handlers directory.
         handlers_dir: PathBuf,
     },
+    /// TLS is wanted, and something that it needs is not decided.
+    Tls(&'static str),
     /// All faults of the file, in the order of their places.
     Faults(Vec<ConfigFault>),
 }
@@ -75,6 +77,7 @@ impl fmt::Display for ConfigError {
                     "environment variable `{name}` wants {wanted}, found `{found}`"
                 )
             }
+            ConfigError::Tls(why) => f.write_str(why),
             ConfigError::ScanDirOutside {
                 place,
                 scan_dir,

@@ -9,7 +9,7 @@ use super::fault::{ConfigError, ConfigFault, Hint, What, nearest};
 use super::flags::Flags;
 use super::routes::Routes;
 use super::settings::limits::{Deflate, HandlerLimits, Limits, SessionLimits};
-use super::settings::top::{ENGINE, OWN, POLICY, SYNONYMS, TABLES, TOP};
+use super::settings::top::{ENGINE, OWN, POLICY, SYNONYMS, TABLES, TLS, TOP};
 use super::settings::{self, ConfigDraft, Limit, Setting};
 use super::source::Source;
 use super::topics::table as topics_table;
@@ -61,6 +61,13 @@ pub(super) fn parse(
                 for entry in table(&mut reader, entry) {
                     if !read(ENGINE, &mut reader, entry, DecidedBy::File, &mut draft) {
                         unknown(&mut reader, entry, KeyTable::Engine);
+                    }
+                }
+            }
+            "tls" => {
+                for entry in table(&mut reader, entry) {
+                    if !read(TLS, &mut reader, entry, DecidedBy::File, &mut draft) {
+                        unknown(&mut reader, entry, KeyTable::Tls);
                     }
                 }
             }
@@ -200,6 +207,7 @@ fn table<'a>(reader: &mut Reader<'_>, entry: FileEntry<'a>) -> Vec<FileEntry<'a>
 pub(super) enum KeyTable<'a> {
     Top,
     Engine,
+    Tls,
     Limits,
     Handler(&'a str),
     Topics,
@@ -216,6 +224,7 @@ pub(super) fn unknown(reader: &mut Reader<'_>, entry: FileEntry<'_>, table: KeyT
         table: match table {
             KeyTable::Top => String::new(),
             KeyTable::Engine => "[engine]".to_owned(),
+            KeyTable::Tls => "[tls]".to_owned(),
             KeyTable::Limits => "[limits]".to_owned(),
             KeyTable::Handler(name) => format!("[handler.{}]", quoted(name)),
             KeyTable::Topics => "[topics]".to_owned(),
@@ -242,6 +251,7 @@ fn hint(entry: FileEntry<'_>, table: KeyTable<'_>) -> Hint {
     let known = match table {
         KeyTable::Top => [top, TABLES.to_vec()].concat(),
         KeyTable::Engine => settings::keys(ENGINE),
+        KeyTable::Tls => settings::keys(TLS),
         KeyTable::Limits => limits,
         KeyTable::Handler(_) => handler_keys(),
         KeyTable::Topics => Vec::new(),
@@ -267,6 +277,9 @@ fn hint(entry: FileEntry<'_>, table: KeyTable<'_>) -> Hint {
         }
         (None, KeyTable::Top) if settings::keys(ENGINE).contains(&key) => {
             Hint::BelongsTo("under `[engine]`")
+        }
+        (None, KeyTable::Top) if settings::keys(TLS).contains(&key) => {
+            Hint::BelongsTo("under `[tls]`")
         }
         (None, KeyTable::Top | KeyTable::Topics | KeyTable::Limits) if is_of_topics => {
             Hint::BelongsTo(A_TABLE_OF_TOPICS)
@@ -332,7 +345,9 @@ pub(super) fn all_keys() -> std::collections::BTreeSet<String> {
     let handler = handler.map(|key| format!("handler.{key}"));
     let engine = settings::keys(ENGINE).into_iter();
     let engine = engine.map(|key| format!("engine.{key}"));
+    let tls = settings::keys(TLS).into_iter();
+    let tls = tls.map(|key| format!("tls.{key}"));
     let topics = topics_table::KEYS.iter().map(|key| format!("topics.{key}"));
     let known = top.chain(limits).chain(handler);
-    known.chain(engine).chain(topics).collect()
+    known.chain(engine).chain(tls).chain(topics).collect()
 }

@@ -110,6 +110,7 @@ fn finish(
         });
     }
     config.scan_dir = scan_dir;
+    config.tls.check()?;
     if let Some(map) = &config.handlers_map_file {
         routes.read_map_file(map, working_dir)?;
     }

@@ -56,6 +56,7 @@ pub(super) struct Flag {
 pub(super) enum Heading {
     Configuration,
     Network,
+    Tls,
     Handlers,
     Files,
     Logging,
@@ -119,6 +120,7 @@ impl Heading {
         match self {
             Heading::Configuration => "Configuration",
             Heading::Network => "Network",
+            Heading::Tls => "TLS",
             Heading::Handlers => "Handlers",
             Heading::Files => "Files",
             Heading::Logging => "Logging",

@@ -12,7 +12,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tokio::net::TcpStream;
 use tracing::debug;
 
 use self::conditions::{Version, Wanted};
@@ -24,6 +23,7 @@ use crate::http::response::{ResponseHead, reason_phrase};
 use crate::http::target;
 use crate::process::regular_file;
 use crate::sessions::permits::Permit;
+use crate::transport::Transport;
 
 /// How long the transfer of a file may make no progress.
 #[derive(Clone, Debug)]
@@ -63,13 +63,13 @@ pub(super) async fn find(
 
 impl FileTransfer {
     /// Sends the response and ends the connection. The response to a HEAD request has no body.
-    pub(super) async fn send(self, socket: TcpStream, is_head_request: bool) {
+    pub(super) async fn send(self, transport: Transport, is_head_request: bool) {
         let head = self.response.head();
         let body = match is_head_request {
             true => Body::Nothing,
             false => self.response.body,
         };
-        if let Err(error) = transfer::send(socket, head, body, self.timeouts).await {
+        if let Err(error) = transfer::send(transport, head, body, self.timeouts).await {
             debug!(%error, "file not sent");
         }
     }

@@ -58,17 +58,23 @@ fn check(upgrade: &UpgradeRequest<'_>, generation: &Generation) -> Result<Checke
     let head = &upgrade.request.head;
     let checked = rules::check(head)?;
     if head.values("origin").next().is_some() {
-        check_origin(&checked.origin, &upgrade.host, generation)?;
+        let is_tls = upgrade.request.tls.is_some();
+        check_origin(&checked.origin, &upgrade.host, is_tls, generation)?;
     }
     Ok(checked)
 }
 
-fn check_origin(origin: &str, host: &str, generation: &Generation) -> Result<(), Reply> {
+fn check_origin(
+    origin: &str,
+    host: &str,
+    is_tls: bool,
+    generation: &Generation,
+) -> Result<(), Reply> {
     let settings = generation.settings();
     if generation.judges_origins() && settings.origins_by != DecidedBy::Table {
         return Ok(());
     }
-    if origin::is_allowed(&settings.origins, origin, host) {
+    if origin::is_allowed(&settings.origins, origin, host, is_tls) {
         return Ok(());
     }
     Err(Reply::OriginRefused(Box::new(OriginRefusal {

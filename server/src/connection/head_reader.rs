@@ -2,18 +2,20 @@
 
 use std::io::{ErrorKind, Read};
 
-use tokio::net::TcpStream;
-
 use crate::buffers::event_buffers::EventBuffers;
 use crate::config::Limits;
 use crate::connection::reply::Reply;
 use crate::http::head::{Head, first_bytes};
+use crate::transport::Transport;
+use crate::transport::tls::HandshakeFault;
 
 /// Why there is no request head.
 pub(super) enum Unread {
     /// The peer has ended the connection.
     Gone,
     Refused(Reply),
+    /// The TLS handshake failed.
+    NoTls(HandshakeFault),
 }
 
 /// Reads what the peer has sent by now, which often is its whole request.
@@ -27,17 +29,34 @@ pub(super) fn read_now(mut socket: &std::net::TcpStream) -> Result<Vec<u8>, Unre
     }
 }
 
-/// Reads until the head is whole and returns its length. More may have come behind it.
+/// Completes a TLS handshake, if there is one, and reads until the head is whole. Returns its length. More may have
+/// come behind it.
 pub(super) async fn read(
-    socket: &TcpStream,
+    transport: &mut Transport,
+    received: &mut Vec<u8>,
+    limits: &Limits,
+) -> Result<usize, Unread> {
+    if let Transport::Tls(tls) = transport {
+        // In a box, so that it takes no memory of connections that only read.
+        let handshake = Box::pin(tls.handshake(received));
+        handshake.await.map_err(Unread::NoTls)?;
+        if let Some(end) = end(received, 0, limits).map_err(Unread::Refused)? {
+            return Ok(end);
+        }
+    }
+    read_head(transport, received, limits).await
+}
+
+async fn read_head(
+    transport: &mut Transport,
     received: &mut Vec<u8>,
     limits: &Limits,
 ) -> Result<usize, Unread> {
     loop {
         let before = received.len();
         received.reserve(READ_BYTES);
-        socket.readable().await.map_err(|_| Unread::Gone)?;
-        match socket.try_read_buf(received) {
+        transport.readable().await.map_err(|_| Unread::Gone)?;
+        match transport.try_read_buf(received) {
             Ok(0) => return Err(Unread::Gone),
             Ok(_) => {}
             Err(error) if error.kind() == ErrorKind::WouldBlock => continue,

@@ -14,7 +14,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::net::TcpStream;
 use tokio::time::timeout_at;
 use tracing::debug;
 
@@ -23,22 +22,25 @@ use super::handshake::answer::AcceptedHandshake;
 use super::head_reader::{self, Unread};
 use super::maybe_future::MaybeFuture;
 use super::next_step::{FileRequest, NextStep};
-use super::reply::{FullOf, Reply};
+use super::reply::{self, FullOf, Reply};
 use super::request::HttpRequest;
 use super::routing;
 use super::server::Server;
 use crate::config::Limits;
+use crate::http::head::first_bytes::NotARequest;
 use crate::outbound::wire::Wire;
 use crate::process::clock::Moment;
 use crate::session::{ConnectionInfo, Session, SessionStart};
 use crate::sessions::peer::Peer;
 use crate::sessions::permits::{ConnectionGuard, Permit};
+use crate::transport::Transport;
+use crate::transport::tls::HandshakeFault;
 
 /// What a connection has at every step before its session.
 // The fields are dropped in this order: the socket is closed before the guard lets another
 // connection in.
 pub(super) struct HttpConnection {
-    socket: TcpStream,
+    transport: Transport,
     peer: Peer,
     server: Arc<Server>,
     /// When the server first looked at it.
@@ -55,7 +57,7 @@ pub(super) struct HttpConnection {
 impl HttpConnection {
     /// A connection of which `received` was read.
     pub(super) fn new(
-        socket: TcpStream,
+        transport: Transport,
         received: Vec<u8>,
         peer: Peer,
         server: Arc<Server>,
@@ -63,7 +65,7 @@ impl HttpConnection {
     ) -> HttpConnection {
         let limits = server.config.load().limits.clone();
         HttpConnection {
-            socket,
+            transport,
             peer,
             server,
             began: Instant::now(),
@@ -96,18 +98,18 @@ impl HttpConnection {
                     let deadline = self.deadline();
                     let stopping = &self.server.stopping;
                     handshake
-                        .wait(&self.socket, &mut self.received, deadline, stopping)
+                        .wait(&mut self.transport, &mut self.received, deadline, stopping)
                         .await
                 }
                 NextStep::OpenSession(handshake) => return Some(self.open_session(handshake)),
                 NextStep::FindFile(request) => Box::pin(self.find_file(request)).await,
                 NextStep::SendFile(transfer) => {
-                    let sent = transfer.send(self.socket, self.is_head_request);
+                    let sent = transfer.send(self.transport, self.is_head_request);
                     Box::pin(sent).await;
                     return None;
                 }
                 NextStep::StreamEvents(overlay) => {
-                    let streamed = overlay.stream(&mut self.socket);
+                    let streamed = overlay.stream(&mut self.transport);
                     Box::pin(self.server.stopping.unless_begun(streamed)).await;
                     return None;
                 }
@@ -115,10 +117,12 @@ impl HttpConnection {
                     self.server.log_refusal(&self.peer, path.as_deref(), &reply);
                     NextStep::Reply(reply)
                 }
+                // Before the end of a TLS handshake nothing can be said.
+                NextStep::Reply(_) if self.transport.is_handshaking() => return None,
                 NextStep::Reply(reply) => {
                     debug!(peer = %self.peer, status = reply.status(), "request answered");
                     let stopping = &self.server.stopping;
-                    let sent = reply.send(&mut self.socket, self.is_head_request, stopping);
+                    let sent = reply.send(&mut self.transport, self.is_head_request, stopping);
                     let sent = self.server.admission.unless_evicted(&self.peer, sent);
                     Box::pin(sent).await;
                     return None;
@@ -126,9 +130,21 @@ impl HttpConnection {
                 NextStep::SendRaw { reply, path } => {
                     self.server.refusals.log_raw(&self.peer, &path);
                     let deadline = self.deadline();
-                    let sent = reply.send(&mut self.socket, self.received.len(), deadline);
+                    let sent = reply.send(&mut self.transport, self.received.len(), deadline);
                     let sent = self.server.admission.unless_evicted(&self.peer, sent);
                     Box::pin(self.server.stopping.unless_begun(sent)).await;
+                    return None;
+                }
+                NextStep::AnswerWithoutTls(reply) => {
+                    self.transport = self.transport.without_tls();
+                    NextStep::refuse(reply, None)
+                }
+                NextStep::GiveUpTls(fault) => {
+                    self.server.refusals.log_tls(&self.peer, &fault);
+                    // To close over unread bytes would reset the connection, and the peer might lose the alert.
+                    let sent = reply::end_unanswered(&mut self.transport, &self.server.stopping);
+                    let sent = self.server.admission.unless_evicted(&self.peer, sent);
+                    Box::pin(sent).await;
                     return None;
                 }
                 NextStep::Abort { path } => {
@@ -146,6 +162,9 @@ impl HttpConnection {
         let Some(permit) = permit else {
             return NextStep::refuse(Reply::Full(FullOf::Handshakes), None);
         };
+        if self.transport.is_handshaking() {
+            return NextStep::ReadHead(permit);
+        }
         match head_reader::end(&self.received, 0, &self.limits) {
             Ok(Some(end)) => self.judge(end, permit),
             Ok(None) => NextStep::ReadHead(permit),
@@ -159,7 +178,7 @@ impl HttpConnection {
         let silent = self.server.admission.silent();
         let mut entry = silent.enter(&self.peer, Some(permit));
         let deadline = self.deadline();
-        let read = head_reader::read(&self.socket, &mut self.received, &self.limits);
+        let read = head_reader::read(&mut self.transport, &mut self.received, &self.limits);
         let read = tokio::select! {
             biased;
             read = timeout_at(deadline.into(), read) => read,
@@ -173,6 +192,11 @@ impl HttpConnection {
             Ok(Ok(end)) => self.judge(end, permit),
             Ok(Err(Unread::Gone)) => NextStep::Close,
             Ok(Err(Unread::Refused(reply))) => NextStep::refuse(reply, None),
+            Ok(Err(Unread::NoTls(HandshakeFault::Gone))) => NextStep::Close,
+            Ok(Err(Unread::NoTls(HandshakeFault::NotTls))) => {
+                NextStep::AnswerWithoutTls(Reply::NotARequest(NotARequest::Plain))
+            }
+            Ok(Err(Unread::NoTls(fault))) => NextStep::GiveUpTls(fault),
             // A peer that says nothing is told nothing.
             Err(_) if self.received.is_empty() => NextStep::Close,
             Err(_) => NextStep::refuse(Reply::TooSlow, None),
@@ -184,7 +208,8 @@ impl HttpConnection {
         let behind = self.received.split_off(end);
         let head = std::mem::replace(&mut self.received, behind);
         match HttpRequest::parse(head, &self.limits) {
-            Ok(request) => {
+            Ok(mut request) => {
+                request.tls = self.transport.tls_info();
                 self.is_head_request = request.head.method() == b"HEAD";
                 routing::route(request, &self.peer, permit, &self.server)
             }
@@ -236,7 +261,7 @@ impl HttpConnection {
             path,
             began: Moment::at(self.began),
         };
-        let wire = Wire::new(self.socket, answer);
+        let wire = Wire::new(self.transport, answer);
         let session = Session::open(registration, wire, opening, about);
         let mut session = Box::new(session);
         session.set_guard(Some(self.guard));

@@ -34,19 +34,27 @@ pub struct ListenError {
 
 /// An address that is listened on.
 #[derive(Debug)]
-pub(crate) struct Listener(AsyncFd<Socket>);
+pub(crate) struct Listener {
+    socket: AsyncFd<Socket>,
+    /// Whether its clients have to speak TLS.
+    is_tls: bool,
+}
 
 impl Listener {
     pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
-        let address = self.0.get_ref().local_addr()?.as_socket();
+        let address = self.socket.get_ref().local_addr()?.as_socket();
         address.ok_or_else(|| io::ErrorKind::Unsupported.into())
+    }
+
+    pub(crate) fn is_tls(&self) -> bool {
+        self.is_tls
     }
 
     /// The next connection, which is not registered with the runtime. What the peer has sent already can be
     /// read without that.
     async fn accept(&self) -> io::Result<(TcpStream, Peer)> {
         loop {
-            let mut ready = self.0.readable().await?;
+            let mut ready = self.socket.readable().await?;
             let accept = |socket: &AsyncFd<Socket>| {
                 let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
                 socket.get_ref().accept4(flags)
@@ -63,12 +71,12 @@ impl Listener {
     }
 }
 
-/// Binds every address. Port 0 becomes one free port for all of them.
-pub(crate) fn bind(addresses: &[SocketAddr]) -> Result<Vec<Listener>, ListenError> {
+/// Binds every address, with TLS on all of them or on none. Port 0 becomes one free port for all of them.
+pub(crate) fn bind(addresses: &[SocketAddr], is_tls: bool) -> Result<Vec<Listener>, ListenError> {
     let mut tries = 0;
     loop {
         tries += 1;
-        match bind_once(addresses) {
+        match bind_once(addresses, is_tls) {
             // The port that is free on one address may be taken on another, so another one is tried.
             Err(error)
                 if error.source.kind() == io::ErrorKind::AddrInUse
@@ -79,7 +87,7 @@ pub(crate) fn bind(addresses: &[SocketAddr]) -> Result<Vec<Listener>, ListenErro
     }
 }
 
-fn bind_once(addresses: &[SocketAddr]) -> Result<Vec<Listener>, ListenError> {
+fn bind_once(addresses: &[SocketAddr], is_tls: bool) -> Result<Vec<Listener>, ListenError> {
     let mut listeners: Vec<Listener> = Vec::new();
     let mut free_port = None;
     for &wanted in addresses {
@@ -87,7 +95,7 @@ fn bind_once(addresses: &[SocketAddr]) -> Result<Vec<Listener>, ListenError> {
         if let (0, Some(port)) = (address.port(), free_port) {
             address.set_port(port);
         }
-        match listen(address, addresses) {
+        match listen(address, addresses, is_tls) {
             Ok(listener) => {
                 if wanted.port() == 0 {
                     free_port = listener.local_addr().ok().map(|local| local.port());
@@ -110,7 +118,7 @@ fn bind_once(addresses: &[SocketAddr]) -> Result<Vec<Listener>, ListenError> {
     }
 }
 
-fn listen(address: SocketAddr, all: &[SocketAddr]) -> io::Result<Listener> {
+fn listen(address: SocketAddr, all: &[SocketAddr], is_tls: bool) -> io::Result<Listener> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM,
@@ -129,7 +137,7 @@ fn listen(address: SocketAddr, all: &[SocketAddr]) -> io::Result<Listener> {
     // The deprecation is about types whose descriptor changes. A socket keeps its own.
     #[allow(deprecated)]
     let registered = AsyncFd::with_interest(socket, Interest::READABLE);
-    registered.map(Listener)
+    registered.map(|socket| Listener { socket, is_tls })
 }
 
 /// Whether only this machine can reach the listeners.
@@ -158,7 +166,11 @@ pub(crate) async fn accept(listener: Listener, server: Arc<Server>, alive: mpsc:
                 let permit = server.admission.connection(limits);
                 let is_crowded = permit.is_none();
                 let (server, alive) = (server.clone(), alive.clone());
-                tokio::spawn(Connection::new(socket, peer, server, permit, alive));
+                let tls = match listener.is_tls {
+                    true => server.tls.current(),
+                    false => None,
+                };
+                tokio::spawn(Connection::new(socket, peer, tls, server, permit, alive));
                 if is_crowded {
                     // An evicted connection closes its descriptor before the next one is opened.
                     wakes::yield_now().await;

@@ -10,6 +10,7 @@ use super::overlay::Overlay;
 use super::reply::Reply;
 use crate::http::head::Head;
 use crate::sessions::permits::Permit;
+use crate::transport::tls::HandshakeFault;
 
 /// The next step of a connection that has no session yet.
 pub(super) enum NextStep {
@@ -35,6 +36,10 @@ pub(super) enum NextStep {
     },
     /// Send what the handler answers in bytes of its own, without a session to follow.
     SendRaw { reply: RawReply, path: String },
+    /// Answer in plain text a peer that does not speak TLS where it has to.
+    AnswerWithoutTls(Reply),
+    /// Log why a TLS handshake failed, and close. The peer has its alert.
+    GiveUpTls(HandshakeFault),
     /// Close without a byte, because the handler wants that.
     Abort { path: String },
     /// Close without a byte, because there is nothing to answer.

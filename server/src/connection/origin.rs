@@ -4,10 +4,10 @@ use crate::config::authority::Authority;
 use crate::config::origin::{Origin, Pattern};
 use crate::config::{Origins, SAME_HOST};
 
-/// Whether a page of `origin` may connect to a server that the client calls `host`.
+/// Whether a page of `origin` may connect to a server that the client calls `host`, by TLS if `is_tls`.
 ///
 /// Not called for a request without an origin, which no browser makes and which is allowed.
-pub(crate) fn is_allowed(origins: &Origins, origin: &str, host: &str) -> bool {
+pub(crate) fn is_allowed(origins: &Origins, origin: &str, host: &str, is_tls: bool) -> bool {
     if *origins == Origins::Any {
         return true;
     }
@@ -16,11 +16,11 @@ pub(crate) fn is_allowed(origins: &Origins, origin: &str, host: &str) -> bool {
     };
     match origins {
         Origins::Any => true,
-        Origins::SameHost => is_same_host(&origin, host),
+        Origins::SameHost => is_same_host(&origin, host, is_tls),
         Origins::Listed(listed) => {
             let mut patterns = listed.iter().filter_map(|text| Pattern::parse(text));
             patterns.any(|pattern| match pattern {
-                Pattern::SameHost => is_same_host(&origin, host),
+                Pattern::SameHost => is_same_host(&origin, host, is_tls),
                 pattern => pattern.means(&origin),
             })
         }
@@ -40,17 +40,25 @@ pub(crate) fn allowing<'a>(origins: &'a Origins, origin: &'a str) -> Option<Vec<
     Some(all)
 }
 
-fn is_same_host(origin: &Origin<'_>, host: &str) -> bool {
+fn is_same_host(origin: &Origin<'_>, host: &str, is_tls: bool) -> bool {
     let Some((page, port)) = origin.web() else {
         return false; // `null`, an app
     };
     let Some(server) = Authority::parse(host) else {
         return false;
     };
-    let same_port = Some(port) == server.port.or(origin.default_port());
+    // Without TLS a proxy may have ended it, so that the port of the page's scheme is the one that counts.
+    let default_port = match is_tls {
+        true => Some(HTTPS_PORT),
+        false => origin.default_port(),
+    };
+    let same_port = Some(port) == server.port.or(default_port);
     let same = page.host.eq_ignore_ascii_case(server.host) && same_port;
     same || page.is_loopback() && server.is_loopback()
 }
+
+/// The port of https:// and wss:// where none is written.
+const HTTPS_PORT: u16 = 443;
 
 #[cfg(test)]
 mod tests {
@@ -71,7 +79,7 @@ mod tests {
             ("http://example.com", "example.com."),
         ] {
             assert!(
-                is_allowed(&Origins::SameHost, origin, host),
+                is_allowed(&Origins::SameHost, origin, host, false),
                 "{origin} to {host}"
             );
         }
@@ -96,23 +104,45 @@ mod tests {
             "http://exämple.com",
             "http://localhost",
         ] {
-            let allowed = is_allowed(&Origins::SameHost, origin, "example.com:80");
+            let allowed = is_allowed(&Origins::SameHost, origin, "example.com:80", false);
             assert!(!allowed, "{origin}");
         }
         assert!(!is_allowed(
             &Origins::SameHost,
             "http://localhost.evil.com",
-            "localhost:9998"
+            "localhost:9998",
+            false
         ));
+    }
+
+    #[test]
+    fn over_tls_a_host_without_a_port_has_the_port_of_https() {
+        for (origin, host, expected) in [
+            ("https://example.com", "example.com", true),
+            ("https://example.com", "example.com:443", true),
+            ("https://example.com:9998", "example.com:9998", true),
+            ("http://example.com", "example.com", false),
+            ("http://example.com", "example.com:443", false),
+            ("https://example.com:9998", "example.com", false),
+            ("http://localhost:5173", "localhost:9998", true),
+        ] {
+            let found = is_allowed(&Origins::SameHost, origin, host, true);
+            assert_eq!(found, expected, "{origin} to {host}");
+        }
     }
 
     #[test]
     fn a_list_takes_only_whole_origins() {
         let listed = Origins::Listed(vec!["https://example.com".into(), "null".into()]);
-        assert!(!is_allowed(&listed, "http://x", "x"));
-        assert!(is_allowed(&listed, "https://example.com", "x"));
-        assert!(is_allowed(&listed, "null", "x"));
-        assert!(!is_allowed(&listed, "https://example.com.evil.com", "x"));
+        assert!(!is_allowed(&listed, "http://x", "x", false));
+        assert!(is_allowed(&listed, "https://example.com", "x", false));
+        assert!(is_allowed(&listed, "null", "x", false));
+        assert!(!is_allowed(
+            &listed,
+            "https://example.com.evil.com",
+            "x",
+            false
+        ));
     }
 
     #[test]
@@ -127,8 +157,8 @@ mod tests {
             Some(vec!["same-host", "null", "http://a"])
         );
         assert_eq!(allowing(&listed, "http://a b"), None);
-        assert!(is_allowed(&listed, "null", "x"));
-        assert!(is_allowed(&listed, "http://x", "x"));
-        assert!(!is_allowed(&listed, "http://y", "x"));
+        assert!(is_allowed(&listed, "null", "x", false));
+        assert!(is_allowed(&listed, "http://x", "x", false));
+        assert!(!is_allowed(&listed, "http://y", "x", false));
     }
 }

@@ -9,10 +9,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
-use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::timeout;
+
+use crate::transport::Transport;
 
 /// The newest event of each kind. A page that misses one gets the next.
 #[derive(Debug)]
@@ -63,7 +64,7 @@ impl Overlay {
     }
 
     /// Streams to one page what it is told, until it goes away.
-    pub(super) async fn stream(&self, page: &mut TcpStream) {
+    pub(super) async fn stream(&self, page: &mut Transport) {
         let mut changes = self.newest.subscribe();
         let mut text = STREAM_HEAD.to_owned();
         loop {
@@ -81,7 +82,7 @@ impl Overlay {
                         Ok(()) => break,
                         Err(_) => return,
                     },
-                    () = gone(page) => return,
+                    () = gone(page.socket()) => return,
                     // A page that vanished without closing is found out by writing.
                     () = tokio::time::sleep(BEAT) => {
                         if !write(page, ":\n\n").await {
@@ -106,7 +107,7 @@ fn document(failures: &BTreeMap<&str, &str>) -> String {
 }
 
 /// Writes to a page; false when it does not take the text in time.
-async fn write(page: &mut TcpStream, text: &str) -> bool {
+async fn write(page: &mut Transport, text: &str) -> bool {
     let written = timeout(WRITE_TIMEOUT, page.write_all(text.as_bytes())).await;
     matches!(written, Ok(Ok(())))
 }

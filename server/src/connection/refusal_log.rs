@@ -14,6 +14,7 @@ use crate::connection::log_rate::LogRateLimit;
 use crate::connection::origin;
 use crate::connection::reply::{OriginRefusal, Reply};
 use crate::sessions::peer::Peer;
+use crate::transport::tls::HandshakeFault;
 
 /// Logs refused requests.
 #[derive(Debug)]
@@ -75,6 +76,11 @@ impl RefusalLog {
     pub(crate) fn log_raw(&self, peer: &Peer, path: &str) {
         let reason = "the handler answers in bytes of its own";
         self.log_line(peer, Some(path), None, || reason.into());
+    }
+
+    /// Logs why `peer` gets no further than the TLS handshake.
+    pub(crate) fn log_tls(&self, peer: &Peer, fault: &HandshakeFault) {
+        self.log_line(peer, None, None, || format!("TLS: {fault}").into());
     }
 
     fn log_line(

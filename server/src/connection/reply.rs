@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use wsh::rules;
@@ -13,6 +12,7 @@ use crate::config::{DecidedBy, Origins};
 use crate::connection::stopping::Stopping;
 use crate::http::head::first_bytes::NotARequest;
 use crate::http::response::ResponseHead;
+use crate::transport::Transport;
 
 /// An answer other than a 101 and a file.
 #[derive(Debug)]
@@ -111,7 +111,7 @@ impl Reply {
     /// another request (RFC 9931). The answer to a HEAD request has no body (RFC 9110 §9.3.2).
     pub(super) async fn send(
         self,
-        socket: &mut TcpStream,
+        transport: &mut Transport,
         is_head_request: bool,
         stopping: &Stopping,
     ) {
@@ -120,9 +120,9 @@ impl Reply {
             bytes.extend_from_slice(&body);
         }
         let all = async {
-            socket.write_all(&bytes).await?;
-            socket.shutdown().await?;
-            linger(socket, stopping).await
+            transport.write_all(&bytes).await?;
+            transport.shutdown().await?;
+            linger(transport.socket(), stopping).await
         };
         // A peer that does not read its answer in time does not get it.
         let _ = timeout(SEND_TIMEOUT, all).await;
@@ -226,6 +226,9 @@ impl Reply {
             Reply::UpgradeRequired => "a WebSocket handler answers here; ask for an upgrade",
             Reply::WrongVersion => "this server speaks version 13 of the WebSocket protocol",
             Reply::Malformed(what) => what,
+            Reply::NotARequest(NotARequest::Plain) => {
+                "this port speaks TLS; use https:// or wss://"
+            }
             Reply::NotARequest(_) => "this is no request of HTTP/1.1",
             Reply::HeadTooLarge => "the request's headers are larger than the limit",
             Reply::TargetTooLong => "the request's target is longer than the limit",
@@ -244,6 +247,15 @@ impl Reply {
     }
 }
 
+/// Ends a connection whose peer gets no answer of HTTP, but may have to be told something else first.
+pub(super) async fn end_unanswered(transport: &mut Transport, stopping: &Stopping) {
+    let all = async {
+        transport.shutdown().await?;
+        linger(transport.socket(), stopping).await
+    };
+    let _ = timeout(SEND_TIMEOUT, all).await;
+}
+
 /// Reads and drops bytes until the peer closes. To close over unread bytes would reset the connection,
 /// and the peer might lose its answer. A server that stops does not wait for the peer to close.
 pub(super) async fn linger(socket: &TcpStream, stopping: &Stopping) -> std::io::Result<()> {
@@ -251,7 +263,7 @@ pub(super) async fn linger(socket: &TcpStream, stopping: &Stopping) -> std::io::
     stopping.unless_begun(dropped).await.unwrap_or(Ok(()))
 }
 
-/// Reads and drops so many bytes, or fewer when the peer closes before.
+/// Reads and drops so many bytes of a socket, or fewer when the peer closes before. With TLS they are ciphertext.
 pub(super) async fn drop_bytes(socket: &TcpStream, mut bytes: usize) -> std::io::Result<()> {
     while bytes > 0 {
         socket.readable().await?;

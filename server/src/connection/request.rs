@@ -4,15 +4,18 @@ use super::reply::Reply;
 use crate::config::Limits;
 use crate::http::head::{Head, HeadFault};
 use crate::http::target::Target;
+use crate::transport::tls::TlsInfo;
 
-/// A request whose head and target can be read.
+/// A request whose head and target can be read, and how it came.
 pub(super) struct HttpRequest {
     pub(super) head: Head,
     pub(super) target: Target,
+    /// `None` where it came without TLS.
+    pub(super) tls: Option<Box<TlsInfo>>,
 }
 
 impl HttpRequest {
-    /// Parses a whole head. The error is the reply.
+    /// Parses a whole head, of a request that came without TLS. The error is the reply.
     pub(super) fn parse(head: Vec<u8>, limits: &Limits) -> Result<HttpRequest, Reply> {
         let head = match Head::parse(head.into_boxed_slice(), limits.header_lines_max) {
             Ok(head) => head,
@@ -21,7 +24,11 @@ impl HttpRequest {
             Err(HeadFault::TooManyLines) => return Err(Reply::HeadTooLarge),
         };
         match Target::parse(head.target()) {
-            Some(target) => Ok(HttpRequest { head, target }),
+            Some(target) => Ok(HttpRequest {
+                head,
+                target,
+                tls: None,
+            }),
             None => Err(Reply::Malformed("the request's target is malformed")),
         }
     }

@@ -66,7 +66,7 @@ fn route_to_resource(
     peer: &Peer,
     server: &Server,
 ) -> NextStep {
-    let HttpRequest { head, target } = request;
+    let HttpRequest { head, target, .. } = request;
     let path = target.path;
     // Files are only read; any other method on a handler's path is meant for the handler.
     let is_for_files = matches!(head.method(), b"GET" | b"HEAD");

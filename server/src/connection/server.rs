@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::engine::node::Node;
 use crate::router::Router;
 use crate::sessions::peer::Peer;
+use crate::transport::settings::TlsSettings;
 
 /// What every connection needs of the server.
 pub(crate) struct Server {
@@ -20,6 +21,8 @@ pub(crate) struct Server {
     pub(crate) router: Arc<Router>,
     /// What is kept for the handlers.
     pub(crate) node: Arc<Node>,
+    /// What TLS listeners offer.
+    pub(crate) tls: Arc<TlsSettings>,
     pub(crate) admission: Admission,
     pub(crate) refusals: RefusalLog,
     /// Whether the server listens on loopback addresses only.

@@ -1,8 +1,8 @@
-//! The socket of a session, and the queue of bytes that the kernel has not taken yet.
+//! What carries a session, and the queue of bytes that the kernel has not taken yet.
 //!
 //! A readiness event costs one receive and one send. While it lasts, replies gather in the thread's
 //! output buffer. What the kernel does not take then moves into memory of the session's own, which is
-//! given back when it is empty.
+//! given back when it is empty. With TLS the queue is plaintext, which is encrypted as it is sent.
 
 pub(crate) mod unacked;
 
@@ -12,23 +12,22 @@ use std::task::{Context, Poll};
 
 use bytes::BufMut;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, recv, send};
+use rustix::net::{SendFlags, send};
 use socket2::SockRef;
-use tokio::io::Interest;
-use tokio::net::TcpStream;
 use tungstenite::protocol::frame::coding::OpCode;
 
 use self::unacked::unacked;
 use crate::buffers::pool::Buffer;
 use crate::process::clock::Moment;
+use crate::transport::tls::TlsStream;
+use crate::transport::{Received, Transport, receive};
 use crate::ws::frame;
 
-/// A socket and its outgoing queue.
+/// What carries a session, and its outgoing queue.
 #[derive(Debug)]
 pub(crate) struct Wire {
     /// `None` once the connection is over.
-    socket: Option<TcpStream>,
+    transport: Option<Transport>,
     output: Buffer,
     /// How many bytes of `output` the kernel has taken.
     sent: usize,
@@ -40,17 +39,6 @@ pub(crate) struct Wire {
     pub(crate) bytes_in: u64,
     /// Whether sending has failed for good.
     is_broken: bool,
-}
-
-/// The outcome of one receive.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Received {
-    /// So many bytes came, at least one.
-    Bytes(usize),
-    /// Nothing is there now.
-    Nothing,
-    /// The peer sends nothing more, or the connection broke.
-    End,
 }
 
 /// Whether a peer has ended the connection.
@@ -65,9 +53,9 @@ pub(crate) enum PeerEnd {
 
 impl Wire {
     /// The wire of an accepted session. `output` is sent first: the 101.
-    pub(crate) fn new(socket: TcpStream, output: Vec<u8>) -> Wire {
+    pub(crate) fn new(transport: Transport, output: Vec<u8>) -> Wire {
         Wire {
-            socket: Some(socket),
+            transport: Some(transport),
             output: output.into(),
             sent: 0,
             stalled_since: None,
@@ -82,12 +70,14 @@ impl Wire {
         self.output.len() - self.sent
     }
 
-    /// The descriptor of the socket, if nothing is queued and it can be sent on. It is good until
+    /// The descriptor of the socket, if nothing is queued and plain bytes can be sent on it. It is good until
     /// [`close`](Self::close) or the drop.
     pub(crate) fn idle_socket(&self) -> Option<RawFd> {
         let is_idle = self.output.is_empty() && !self.is_broken;
-        let socket = self.socket.as_ref().filter(|_| is_idle);
-        socket.map(AsRawFd::as_raw_fd)
+        match &self.transport {
+            Some(Transport::Plain(socket)) if is_idle => Some(socket.as_raw_fd()),
+            _ => None,
+        }
     }
 
     /// When the kernel last took something, or first took nothing, if bytes are queued.
@@ -95,24 +85,40 @@ impl Wire {
         self.stalled_since
     }
 
-    /// The bytes that the kernel has taken and the peer's TCP has not acknowledged. It is a system call.
-    pub(crate) fn unacked(&self) -> u64 {
-        self.socket.as_ref().map_or(0, unacked)
+    /// The bytes that the kernel has taken, to be compared with `unacked`. With TLS they are ciphertext.
+    pub(crate) fn taken(&self) -> u64 {
+        match &self.transport {
+            Some(Transport::Tls(tls)) => tls.taken(),
+            _ => self.bytes_out,
+        }
     }
 
-    /// The bytes that the peer sent and that wait in the kernel. It is a system call.
+    /// The bytes that the kernel has taken and the peer's TCP has not acknowledged. It is a system call.
+    pub(crate) fn unacked(&self) -> u64 {
+        let transport = self.transport.as_ref();
+        transport.map_or(0, |it| unacked(it.socket()))
+    }
+
+    /// The bytes that the peer sent and that wait in the kernel. It is a system call. With TLS, bytes that can be no
+    /// more than the alert at the end do not count.
     pub(crate) fn unread(&self) -> u64 {
-        let unread = self.socket.as_ref().map(rustix::io::ioctl_fionread);
-        unread.and_then(Result::ok).unwrap_or(0)
+        let Some(transport) = &self.transport else {
+            return 0;
+        };
+        let unread = rustix::io::ioctl_fionread(transport.socket()).unwrap_or(0);
+        match transport {
+            Transport::Tls(tls) if unread <= tls.close_notify_bytes() => 0,
+            _ => unread,
+        }
     }
 
     /// Whether the peer has ended the connection, as far as can be seen without reading. It is one
     /// system call, or two after the end.
     pub(crate) fn peer_end(&self) -> PeerEnd {
-        let Some(socket) = &self.socket else {
+        let Some(transport) = &self.transport else {
             return PeerEnd::Lost;
         };
-        let mut watched = [PollFd::new(socket, PollFlags::RDHUP)];
+        let mut watched = [PollFd::new(transport.socket(), PollFlags::RDHUP)];
         let _ = poll(&mut watched, Some(&Timespec::default()));
         let seen = watched[0].revents();
         // A Unix socket hangs up as soon as its peer closes, also while something is left to read.
@@ -128,10 +134,13 @@ impl Wire {
     /// Queues bytes as they are. Many bytes are offered to the kernel at once, from where they lie.
     pub(crate) fn put_raw(&mut self, bytes: &[u8]) {
         let may_send = self.stalled_since.is_none() && !self.is_broken;
-        let Some(socket) =
-            (self.socket.as_ref()).filter(|_| may_send && bytes.len() >= LARGE_BYTES)
+        let Some(transport) =
+            (self.transport.as_ref()).filter(|_| may_send && bytes.len() >= LARGE_BYTES)
         else {
             return self.output.extend_from_slice(bytes);
+        };
+        let Transport::Plain(socket) = transport else {
+            return self.put_large_encrypted(bytes);
         };
         let queued = self.buffered();
         let both = [IoSlice::new(&self.output[self.sent..]), IoSlice::new(bytes)];
@@ -146,6 +155,23 @@ impl Wire {
             self.sent = 0;
             self.output.extend_from_slice(&bytes[sent - queued..]);
         }
+        self.stalled_since = (self.buffered() > 0).then(Moment::now);
+    }
+
+    /// Like `put_raw` of many bytes, with TLS: they are encrypted from where they lie.
+    #[cold]
+    fn put_large_encrypted(&mut self, bytes: &[u8]) {
+        self.try_flush();
+        let mut sent = 0;
+        if self.output.is_empty()
+            && !self.is_broken
+            && let Some(Transport::Tls(tls)) = &mut self.transport
+        {
+            // An error that is for good shows when the rest is flushed.
+            sent = tls.send(bytes).unwrap_or(0);
+            self.bytes_out += sent as u64;
+        }
+        self.output.extend_from_slice(&bytes[sent..]);
         self.stalled_since = (self.buffered() > 0).then(Moment::now);
     }
 
@@ -210,7 +236,7 @@ impl Wire {
         // The kernel nearly always has room, and takes all of it.
         let queued = &self.output[self.sent..];
         if self.stalled_since.is_none()
-            && let Some(socket) = &self.socket
+            && let Some(Transport::Plain(socket)) = &self.transport
             && let Ok(length) = send(socket, queued, NO_SIGNAL)
         {
             return self.note_sent(length);
@@ -222,8 +248,13 @@ impl Wire {
     /// takes some again.
     #[cold]
     fn try_flush(&mut self) {
-        let Some(socket) = &self.socket else { return };
-        match socket.try_write(&self.output[self.sent..]) {
+        let queued = &self.output[self.sent..];
+        let sent = match &mut self.transport {
+            Some(Transport::Plain(socket)) => socket.try_write(queued),
+            Some(Transport::Tls(tls)) => tls.send(queued),
+            None => return,
+        };
+        match sent {
             Ok(length) => self.note_sent(length),
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 self.stalled_since.get_or_insert_with(Moment::now);
@@ -261,51 +292,42 @@ impl Wire {
 
     /// Ready when the kernel may have bytes to receive.
     pub(crate) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &self.socket {
-            Some(socket) => socket.poll_read_ready(cx),
+        match &self.transport {
+            Some(Transport::Plain(socket)) => socket.poll_read_ready(cx),
+            Some(Transport::Tls(tls)) => tls.poll_readable(cx),
             None => Poll::Pending,
         }
     }
 
     /// Ready when the kernel may take bytes.
     pub(crate) fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &self.socket {
-            Some(socket) => socket.poll_write_ready(cx),
+        match &self.transport {
+            Some(transport) => transport.socket().poll_write_ready(cx),
             None => Poll::Pending,
         }
     }
 
-    /// Receives once.
-    ///
-    /// After a short read the kernel has no more. The readiness is cleared then, without another read.
+    /// Receives once. `buffer` has room for 32 KiB at least.
     pub(crate) fn receive(&mut self, buffer: &mut [u8]) -> Received {
-        let Some(socket) = &self.socket else {
-            return Received::End;
+        let received = match &mut self.transport {
+            Some(Transport::Plain(socket)) => receive(socket, buffer),
+            Some(Transport::Tls(tls)) => receive_encrypted(tls, buffer),
+            None => return Received::End,
         };
-        let mut received = Received::Nothing;
-        let _ = socket.try_io(Interest::READABLE, || {
-            let bytes_max = buffer.len();
-            received = match recv(socket, &mut *buffer, RecvFlags::empty()) {
-                Ok((0, _)) => Received::End,
-                Ok((length, _)) => Received::Bytes(length),
-                Err(Errno::AGAIN) => Received::Nothing,
-                Err(_) => Received::End,
-            };
-            match received {
-                Received::Bytes(length) if length == bytes_max => Ok(()),
-                Received::End => Ok(()),
-                _ => Err(ErrorKind::WouldBlock.into()),
-            }
-        });
         if let Received::Bytes(length) = received {
             self.bytes_in += length as u64;
         }
         received
     }
 
+    /// Whether [`receive_into`](Self::receive_into) can be called. With TLS, what comes is no payload yet.
+    pub(crate) fn can_receive_into(&self) -> bool {
+        !matches!(self.transport, Some(Transport::Tls(_)))
+    }
+
     /// Receives at most `bytes_max` once, behind what is in `target`, and only into memory that it has.
     pub(crate) fn receive_into(&mut self, target: &mut Vec<u8>, bytes_max: usize) -> Received {
-        let Some(socket) = &self.socket else {
+        let Some(Transport::Plain(socket)) = &self.transport else {
             return Received::End;
         };
         let received = match socket.try_read_buf(&mut target.limit(bytes_max)) {
@@ -322,19 +344,33 @@ impl Wire {
 
     /// Shuts our side of the connection. The peer's bytes are still received.
     pub(crate) fn finish(&mut self) {
-        if let Some(socket) = &self.socket {
-            // It fails if the peer is gone, and then there is nothing to shut.
-            let _ = SockRef::from(socket).shutdown(std::net::Shutdown::Write);
+        match &mut self.transport {
+            Some(Transport::Plain(socket)) => {
+                // It fails if the peer is gone, and then there is nothing to shut.
+                let _ = SockRef::from(&*socket).shutdown(std::net::Shutdown::Write);
+            }
+            Some(Transport::Tls(tls)) => tls.finish(),
+            None => {}
         }
     }
 
     /// Closes the socket, and drops what was not sent.
     pub(crate) fn close(&mut self) {
-        self.socket = None;
+        self.transport = None;
         self.output = Buffer::default();
         self.sent = 0;
         self.stalled_since = None;
     }
+}
+
+/// Receives and decrypts once. The plaintext is put together at the front of `buffer`.
+#[inline(never)]
+fn receive_encrypted(tls: &mut TlsStream, buffer: &mut [u8]) -> Received {
+    let mut at = 0;
+    tls.receive(buffer.len(), |plain| {
+        buffer[at..at + plain.len()].copy_from_slice(plain);
+        at += plain.len();
+    })
 }
 
 /// Has a lost connection be an error of the call, and no signal.
@@ -361,7 +397,8 @@ mod tests {
         let (near, mut far) = UnixStream::pair().unwrap();
         near.set_nonblocking(true).unwrap();
         let near = std::net::TcpStream::from(OwnedFd::from(near));
-        let mut wire = Wire::new(TcpStream::from_std(near).unwrap(), Vec::new());
+        let socket = tokio::net::TcpStream::from_std(near).unwrap();
+        let mut wire = Wire::new(Transport::Plain(socket), Vec::new());
         far.write_all(b"last").unwrap();
         assert_eq!(wire.peer_end(), PeerEnd::No);
         far.shutdown(Shutdown::Write).unwrap();

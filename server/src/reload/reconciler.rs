@@ -4,6 +4,7 @@
 //! What becomes of a file is decided by its [`Belief`]. The reconciler observes, and performs the
 //! actions that it is told (`turns`).
 
+mod certificates;
 mod configuration;
 mod deployment;
 mod event_loop;
@@ -20,6 +21,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use tracing::trace;
 
+use self::certificates::CertificateFiles;
 use self::configuration::ConfigFile;
 use self::deployment::Deployment;
 use super::belief::{Belief, FileAction, Observation};
@@ -35,11 +37,13 @@ use crate::generation::Generation;
 use crate::plugin::stage::Stage;
 use crate::router::{Router, Table};
 use crate::shared::Shared;
+use crate::transport::settings::TlsSettings;
 
 /// What the reconciler's thread knows.
 pub(super) struct Reconciler {
     config: Arc<ArcSwap<Config>>,
     config_file: ConfigFile,
+    certificates: CertificateFiles,
     shared: Arc<Shared>,
     router: Arc<Router>,
     stage: Arc<Stage>,
@@ -74,17 +78,16 @@ impl Reconciler {
     pub(super) fn new(
         config: Arc<ArcSwap<Config>>,
         shared: Arc<Shared>,
+        tls: Arc<TlsSettings>,
         reread: Reread,
         stage: Stage,
         router: Arc<Router>,
         orders: mpsc::Sender<Order>,
-        waiting: mpsc::Sender<Vec<Change>>,
     ) -> Reconciler {
         let hints = orders.clone();
-        let mut waiters = Waiters::default();
-        waiters.join(waiting);
         Reconciler {
             config_file: ConfigFile::new(&config.load(), reread),
+            certificates: CertificateFiles::new(&config.load().tls, tls),
             config,
             shared,
             router,
@@ -97,9 +100,14 @@ impl Reconciler {
             notices: Notices::default(),
             scope: None,
             directories: Vec::new(),
-            waiters,
+            waiters: Waiters::default(),
             next: Instant::now(),
         }
+    }
+
+    /// Has `waiting` told what has become of each file, once all loads have ended.
+    pub(super) fn tell_when_loaded(&mut self, waiting: mpsc::Sender<Vec<Change>>) {
+        self.waiters.join(waiting);
     }
 
     /// Looks at everything once.
@@ -112,6 +120,7 @@ impl Reconciler {
         let now = Instant::now();
         self.next = now + SWEEP;
         self.look_at_config(now);
+        self.look_at_certificates(now);
         let config = self.config.load_full();
         let scope = Scope::of(&config);
         let is_elsewhere = *self.scope.get_or_insert_with(|| scope.clone()) != scope;
@@ -178,7 +187,8 @@ impl Reconciler {
         }
     }
 
-    /// Watches the directories of the scan, and every name on the way to them and to the configuration.
+    /// Watches the directories of the scan, and every name on the way to them, to the configuration and to the files
+    /// of TLS.
     /// Returns whether a directory is watched that was not.
     fn watch(&mut self, scan: &Scan, config: &Config) -> bool {
         let places = config.file.iter().chain(&config.file_places);
@@ -186,7 +196,9 @@ impl Reconciler {
             .into_iter()
             .chain(places)
             .chain(&scan.links)
-            .flat_map(|path| waypoints(path))
+            .map(PathBuf::as_path)
+            .chain(config.tls.files())
+            .flat_map(waypoints)
             .collect();
         let mut directories = scan.directories.clone();
         // A directory that could not be read this time stays watched, so that its end is seen.

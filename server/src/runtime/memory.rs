@@ -12,6 +12,7 @@ use tracing::{debug, error};
 
 use crate::buffers::event_buffers::EventBuffers;
 use crate::buffers::pool;
+use crate::buffers::record_buffers::RecordBuffers;
 use crate::process::heap;
 use crate::ws::deflate;
 
@@ -52,6 +53,7 @@ pub(crate) fn forget_here() {
     deflate::pool::forget();
     pool::forget_small();
     EventBuffers::forget();
+    RecordBuffers::forget();
 }
 
 /// Has each worker free what it keeps, by one task each. A worker stays in its task until all tasks have

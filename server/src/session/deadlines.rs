@@ -240,7 +240,7 @@ impl Session {
         Facts {
             hears: self.reads(),
             queued_since: wire.stalled_since(),
-            taken: wire.bytes_out,
+            taken: wire.taken(),
             unacked: 0,
             message_bytes: self.decoder.message_bytes(),
         }

@@ -9,8 +9,8 @@ use super::callbacks::FromPeer;
 use crate::border::calls::{CallbackOutcome, Delivery};
 use crate::buffers::pool::Buffer;
 use crate::outbound::controls::Controls;
-use crate::outbound::wire::Received;
 use crate::sessions::cause::Cause;
+use crate::transport::Received;
 use crate::ws::closing::ClosingEvent;
 use crate::ws::decoder::{Decoder, DecoderStep, MessageKind, PayloadLocation};
 use crate::ws::frame;
@@ -20,6 +20,7 @@ impl Session {
     pub(super) fn read_once(&mut self, input: &mut [u8]) {
         if self.state().is_parsing()
             && let Some((target, bytes_max)) = self.decoder.receive_target()
+            && self.conn.controls.wire.can_receive_into()
         {
             return match self.conn.controls.wire.receive_into(target, bytes_max) {
                 Received::Bytes(length) => {

@@ -29,6 +29,7 @@ use crate::plugin::stage::Stage;
 use crate::sessions::cause::Cause;
 use crate::sessions::registry::Registration;
 use crate::shared::Shared;
+use crate::transport::Transport;
 
 /// An open session of an echo handler, and its peer.
 pub struct BorderBench {
@@ -75,7 +76,8 @@ impl BorderBench {
         let (socket, _) = listener.accept()?;
         socket.set_nonblocking(true)?;
         let entered = runtime.enter();
-        let wire = Wire::new(tokio::net::TcpStream::from_std(socket)?, Vec::new());
+        let socket = tokio::net::TcpStream::from_std(socket)?;
+        let wire = Wire::new(Transport::Plain(socket), Vec::new());
         drop(entered);
 
         let limits = Arc::new(config.handler("echo").session.clone());
@@ -93,6 +95,7 @@ impl BorderBench {
             client_addr: None,
             protocols: Vec::new(),
             params: Vec::new(),
+            tls: None,
         });
         let controls = Controls::new(wire, limits, mailbox);
         let mut conn = HostConn::new(request.id(), String::new(), context, controls);

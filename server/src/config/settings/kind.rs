@@ -13,8 +13,9 @@ use toml::de::DeValue;
 use crate::config::listen_address::{LISTEN_ADDRESS_WANTED, ListenAddress};
 use crate::config::lists::{self, HOSTS_WANTED, ORIGINS_WANTED};
 use crate::config::source::Place;
+use crate::config::tls;
 use crate::config::values::{FileEntry, Reader, absolute, one_of};
-use crate::config::{DecidedBy, Hosts, LogLevel, Origins};
+use crate::config::{CertificatePair, DecidedBy, Hosts, LogLevel, Origins};
 
 /// A kind of value, with the function that sets it in a `T`.
 pub(in crate::config) enum ValueKind<T: 'static> {
@@ -32,6 +33,8 @@ pub(in crate::config) enum ValueKind<T: 'static> {
     Origins(fn(&mut T, Origins, DecidedBy)),
     /// A list of addresses with their ports; in the file only.
     Addresses(fn(&mut T, Vec<SocketAddr>)),
+    /// Certificates with their keys; in the file only.
+    Certificates(fn(&mut T, Vec<CertificatePair>)),
     /// A table that reaches a handler as it stands; in the file only.
     Object(fn(&mut T, Value)),
     /// A port alone; a flag only.
@@ -97,6 +100,11 @@ impl<T: 'static> ValueKind<T> {
                     set(target, addresses);
                 }
             }
+            ValueKind::Certificates(set) => {
+                if let Some(pairs) = tls::certificates(reader, entry) {
+                    set(target, pairs);
+                }
+            }
             ValueKind::Object(set) => {
                 let DeValue::Table(_) = entry.value.get_ref() else {
                     return reader.wrong_type(entry, "a table like `{ history = 100 }`");
@@ -144,7 +152,7 @@ impl<T: 'static> ValueKind<T> {
                 set(target, hosts.collect::<Result<_, _>>()?);
             }
             // No flag is of one of these kinds.
-            ValueKind::Addresses(_) | ValueKind::Object(_) => {}
+            ValueKind::Addresses(_) | ValueKind::Certificates(_) | ValueKind::Object(_) => {}
         }
         Ok(())
     }
@@ -170,7 +178,9 @@ impl<T: 'static> ValueKind<T> {
             }),
             ValueKind::Port(_) => value_parser!(u16).into(),
             ValueKind::Interfaces(_) => ValueParser::new(ListenAddress::from_str),
-            ValueKind::Addresses(_) | ValueKind::Object(_) => ValueParser::string(),
+            ValueKind::Addresses(_) | ValueKind::Certificates(_) | ValueKind::Object(_) => {
+                ValueParser::string()
+            }
         }
     }
 }

@@ -5,12 +5,15 @@ use std::net::SocketAddr;
 
 use super::{Applies, ConfigDraft, Flag, Heading, Setting, ValueKind};
 use crate::config::listen_address::ListenAddress;
-use crate::config::{EngineKind, HandlerConfig, ReloadPolicy, Trial, Trust};
+use crate::config::tls::PEM_WANTED;
+use crate::config::{
+    CertificatePair, ClientAuth, EngineKind, HandlerConfig, ReloadPolicy, Trial, Trust,
+};
 
 /// What is decided for the server as a whole.
 ///
-/// Flags are laid over the file in this order: `port` before `server_host`, which falls back on it, and
-/// `handlers_dir` before `scan_dir`, which lies below it.
+/// Flags are laid over the file in this order: `port` before `server_host`, which falls back on it,
+/// `handlers_dir` before `scan_dir`, which lies below it, `certificate` before `private_key`, which belongs to it.
 pub(in crate::config) const TOP: &[Setting<ConfigDraft>] = &[
     Setting {
         name: "config",
@@ -82,6 +85,110 @@ pub(in crate::config) const TOP: &[Setting<ConfigDraft>] = &[
         kind: ValueKind::Hosts(|draft, hosts, by| {
             (draft.config.hosts, draft.config.hosts_by) = (hosts, by);
         }),
+    },
+    Setting {
+        name: "tls",
+        about: "Speak TLS on every address: https:// and wss://",
+        default: Some("false"),
+        key: None,
+        flag: Some(Flag {
+            heading: Heading::Tls,
+            short: Some('t'),
+            value: "BOOL",
+            more: "It needs a certificate and its key.",
+            ..LONG_ONLY
+        }),
+        kind: ValueKind::Truth(|draft, speaks_tls| draft.config.tls.every_address = speaks_tls),
+    },
+    Setting {
+        name: "certificate",
+        about: "The certificate in PEM, with those between it and its CA behind it",
+        default: None,
+        key: None,
+        flag: Some(Flag {
+            heading: Heading::Tls,
+            short: Some('c'),
+            value: "FILE",
+            more: "It takes the place of all `certificates` of the file. It is read again when it changes.",
+            ..LONG_ONLY
+        }),
+        kind: ValueKind::Path {
+            wanted: PEM_WANTED,
+            set: |draft, certificate, _| {
+                let key = certificate.clone();
+                draft.config.tls.certificates = vec![CertificatePair { certificate, key }];
+            },
+        },
+    },
+    Setting {
+        name: "private_key",
+        about: "The private key of the certificate in PEM",
+        default: None,
+        key: None,
+        flag: Some(Flag {
+            heading: Heading::Tls,
+            short: Some('k'),
+            value: "FILE",
+            spellings: &["private_key"],
+            more: "Without it the file of the certificate has the key too.",
+            ..LONG_ONLY
+        }),
+        kind: ValueKind::Path {
+            wanted: PEM_WANTED,
+            set: |draft, key, _| {
+                if let Some(pair) = draft.config.tls.certificates.first_mut() {
+                    pair.key = key;
+                }
+            },
+        },
+    },
+    Setting {
+        name: "tls_client_auth",
+        about: "Refuse clients without a certificate that a CA of `--tls-client-ca` has signed",
+        default: Some("false"),
+        key: None,
+        flag: Some(Flag {
+            heading: Heading::Tls,
+            value: "BOOL",
+            ..LONG_ONLY
+        }),
+        kind: ValueKind::Truth(|draft, is_required| {
+            draft.config.tls.client_auth = match is_required {
+                true => ClientAuth::Required,
+                false => ClientAuth::None,
+            };
+        }),
+    },
+    Setting {
+        name: "tls_client_cert_optional",
+        about: "Ask clients for a certificate, and let those in that have none",
+        default: Some("false"),
+        key: None,
+        flag: Some(Flag {
+            heading: Heading::Tls,
+            value: "BOOL",
+            ..LONG_ONLY
+        }),
+        kind: ValueKind::Truth(|draft, is_optional| {
+            if is_optional {
+                draft.config.tls.client_auth = ClientAuth::Optional;
+            }
+        }),
+    },
+    Setting {
+        name: "tls_client_ca",
+        about: "The CAs in PEM that sign certificates of clients",
+        default: None,
+        key: None,
+        flag: Some(Flag {
+            heading: Heading::Tls,
+            value: "FILE",
+            ..LONG_ONLY
+        }),
+        kind: ValueKind::Path {
+            wanted: PEM_WANTED,
+            set: |draft, path, _| draft.config.tls.client_ca = Some(path),
+        },
     },
     Setting {
         name: "handlers_dir",
@@ -327,8 +434,58 @@ pub(in crate::config) const ENGINE: &[Setting<ConfigDraft>] = &[Setting {
     kind: ValueKind::Word(&[("local", |draft| draft.config.engine = EngineKind::Local)]),
 }];
 
+/// What stands under `[tls]`.
+pub(in crate::config) const TLS: &[Setting<ConfigDraft>] = &[
+    Setting {
+        name: "every_address",
+        about: "Speak TLS on every address: https:// and wss://",
+        default: Some("false"),
+        key: Some(Applies::Restart),
+        flag: None,
+        kind: ValueKind::Truth(|draft, speaks_tls| draft.config.tls.every_address = speaks_tls),
+    },
+    Setting {
+        name: "certificates",
+        about: "Certificates with their keys, each for the names in it; the first is for all other names",
+        default: Some("[]"),
+        key: Some(Applies::NextConnection),
+        flag: None,
+        kind: ValueKind::Certificates(|draft, pairs| draft.config.tls.certificates = pairs),
+    },
+    Setting {
+        name: "client_auth",
+        about: "Whether clients show certificates: none, optional, required",
+        default: Some("\"none\""),
+        key: Some(Applies::NextConnection),
+        flag: None,
+        kind: ValueKind::Word(&[
+            ("none", |draft| {
+                draft.config.tls.client_auth = ClientAuth::None
+            }),
+            ("optional", |draft| {
+                draft.config.tls.client_auth = ClientAuth::Optional;
+            }),
+            ("required", |draft| {
+                draft.config.tls.client_auth = ClientAuth::Required;
+            }),
+        ]),
+    },
+    Setting {
+        name: "client_ca",
+        about: "The CAs in PEM that sign certificates of clients",
+        default: None,
+        key: Some(Applies::NextConnection),
+        flag: None,
+        kind: ValueKind::Path {
+            wanted: PEM_WANTED,
+            set: |draft, path, _| draft.config.tls.client_ca = Some(path),
+        },
+    },
+];
+
 /// The tables of the file.
-pub(in crate::config) const TABLES: &[&str] = &["engine", "limits", "handler", "topics", "routes"];
+pub(in crate::config) const TABLES: &[&str] =
+    &["tls", "engine", "limits", "handler", "topics", "routes"];
 
 /// Other words for a key or a table, from flags and from other servers.
 pub(in crate::config) const SYNONYMS: &[(&str, &str)] = &[
@@ -351,6 +508,10 @@ pub(in crate::config) const SYNONYMS: &[(&str, &str)] = &[
     ("ttl", "age_s"),
     ("max", "count"),
     ("size", "count"),
+    ("ssl", "tls"),
+    ("certificate", "certificates"),
+    ("certs", "certificates"),
+    ("ca", "client_ca"),
 ];
 
 /// Gives this port to every address.

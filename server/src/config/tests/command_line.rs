@@ -82,7 +82,7 @@ fn a_wrong_command_line_says_what_is_wanted() {
         first(&["-p", "65536"]),
         "error: invalid value '65536' for '--port <PORT>': 65536 is not in 0..=65535"
     );
-    assert_eq!(first(&["-t"]), "error: unexpected argument '-t' found");
+    assert_eq!(first(&["-y"]), "error: unexpected argument '-y' found");
 
     let tip = "tip: `wshd -w handlers` serves the compiled handlers of a directory, `wshd dev handlers` builds and \
                serves their sources";

@@ -38,6 +38,8 @@ fn page() -> String {
     settings(&mut page, own_rows().iter());
     page += "\n## Under `[engine]`\n\n";
     settings(&mut page, keys(Section::Engine));
+    page += "\n## Under `[tls]`\n\n";
+    settings(&mut page, keys(Section::Tls));
     page += "\n## Flags without a key of their name\n\n";
     page += "| Flag | Variable | Value | Default | What it does |\n|---|---|---|---|---|\n";
     for row in rows.iter().filter(|row| row.applies.is_none()) {

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use super::*;
 use crate::config::settings::limits::{Deflate, HandlerLimits, Limits, SessionLimits};
-use crate::config::settings::top::{ENGINE, OWN, POLICY, TOP};
+use crate::config::settings::top::{ENGINE, OWN, POLICY, TLS, TOP};
 use crate::config::settings::{Applies, Limit, Setting, ValueKind};
 
 /// One setting of the table, of whatever it decides something.
@@ -34,6 +34,8 @@ pub(super) enum Section {
     Handler,
     /// Under `[engine]`.
     Engine,
+    /// Under `[tls]`.
+    Tls,
     /// Under `[limits]`.
     Limits,
     /// Under `[limits]` and in a handler's table.
@@ -50,6 +52,7 @@ pub(super) fn rows() -> Vec<Row> {
             .map(|it| of_setting(Section::TopOrHandler, it)),
     );
     rows.extend(ENGINE.iter().map(|it| of_setting(Section::Engine, it)));
+    rows.extend(TLS.iter().map(|it| of_setting(Section::Tls, it)));
     rows.extend(Limits::KEYS.iter().map(|it| of_limit(Section::Limits, it)));
     let of_handler = Section::LimitsOrHandler;
     rows.extend(
@@ -86,6 +89,7 @@ fn of_setting<T>(section: Section, setting: &'static Setting<T>) -> Row {
         ValueKind::Hosts(_) => "`any`, or a list of hosts",
         ValueKind::Origins(_) => "`same-host`, `any`, or a list of origins",
         ValueKind::Addresses(_) => "addresses with ports",
+        ValueKind::Certificates(_) => "a list of tables with `certificate` and `key`",
         ValueKind::Object(_) => "a table",
         ValueKind::Port(_) => "0 to 65535",
         ValueKind::Interfaces(_) => "addresses",
@@ -136,6 +140,8 @@ fn a_file_with_every_default_of_the_table_changes_nothing() {
     let text: String = lines(&[Section::Top, Section::TopOrHandler])
         .chain(["[engine]\n".to_owned()])
         .chain(lines(&[Section::Engine]))
+        .chain(["[tls]\n".to_owned()])
+        .chain(lines(&[Section::Tls]))
         .chain(["[limits]\n".to_owned()])
         .chain(lines(&[Section::Limits, Section::LimitsOrHandler]))
         .chain(["[handler.chat]\n".to_owned()])
@@ -211,6 +217,7 @@ fn what_applies_after_a_restart_is_what_a_running_server_asks_one_for() {
     let mut after = before.clone();
     after.listen.pop();
     after.stage_dir = Some("/elsewhere".into());
+    after.tls.every_address = true;
 
     let rows = rows().into_iter();
     // There is one kind of engine, so no file can ask for another.

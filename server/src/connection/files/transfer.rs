@@ -1,6 +1,6 @@
 //! Sends a response with a file behind it, at the peer's pace and without a buffer: the kernel takes
-//! the bytes from the file when it has room for them. Where the kernel cannot do that, the file is read
-//! and sent in small parts.
+//! the bytes from the file when it has room for them. Where the kernel cannot do that, and with TLS, the file is
+//! read and sent in small parts.
 
 use std::fs::File;
 use std::io;
@@ -23,6 +23,8 @@ use crate::connection::reply::linger;
 use crate::outbound::flow::{Flow, pause_ms};
 use crate::outbound::wire::unacked::unacked;
 use crate::process::clock::Moment;
+use crate::transport::Transport;
+use crate::transport::tls::TlsStream;
 
 /// What follows the head of a response.
 #[derive(Debug)]
@@ -34,8 +36,8 @@ pub(super) enum Body {
 
 /// A response that is being sent.
 struct Transfer {
-    socket: Arc<TcpStream>,
-    /// Bytes that the kernel has taken.
+    target: Target,
+    /// Bytes that the kernel has taken; with TLS they are counted elsewhere.
     taken: u64,
     /// `None` until the kernel had no room for a while.
     flow: Option<Flow>,
@@ -44,18 +46,55 @@ struct Transfer {
     stopped: Option<Moment>,
 }
 
+/// What a response is sent on. The kernel sends from files on another thread, which needs a plain socket of its own.
+enum Target {
+    Plain(Arc<TcpStream>),
+    Tls(Box<TlsStream>),
+}
+
+impl Target {
+    fn socket(&self) -> &TcpStream {
+        match self {
+            Target::Plain(socket) => socket,
+            Target::Tls(tls) => tls.socket(),
+        }
+    }
+
+    /// Offers the kernel bytes, once.
+    fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Target::Plain(socket) => socket.try_write(bytes),
+            Target::Tls(tls) => tls.send(bytes),
+        }
+    }
+
+    /// Ends our side of the connection.
+    fn finish(&mut self) -> io::Result<()> {
+        match self {
+            Target::Plain(socket) => SockRef::from(&**socket).shutdown(std::net::Shutdown::Write),
+            Target::Tls(tls) => {
+                tls.finish();
+                Ok(())
+            }
+        }
+    }
+}
+
 /// Sends a whole response and ends the connection. The transfer fails when the peer's TCP acknowledges
 /// nothing more for as long as `timeouts` says, which is the rule of sessions too.
 pub(super) async fn send(
-    socket: TcpStream,
+    transport: Transport,
     head: Vec<u8>,
     body: Body,
     timeouts: TransferTimeouts,
 ) -> io::Result<()> {
     // The kernel keeps in memory what it has taken and the peer has no room for.
-    let _ = SockRef::from(&socket).set_tcp_notsent_lowat(UNSENT_BYTES_MAX);
+    let _ = SockRef::from(transport.socket()).set_tcp_notsent_lowat(UNSENT_BYTES_MAX);
     let mut transfer = Transfer {
-        socket: Arc::new(socket),
+        target: match transport {
+            Transport::Plain(socket) => Target::Plain(Arc::new(socket)),
+            Transport::Tls(tls) => Target::Tls(tls),
+        },
         taken: 0,
         flow: None,
         timeouts,
@@ -67,18 +106,17 @@ pub(super) async fn send(
         Body::Bytes(bytes) => transfer.send_bytes(&bytes).await?,
         Body::File(file, range) => transfer.send_file(file, range).await?,
     }
-    let socket = transfer.socket;
-    SockRef::from(&*socket).shutdown(std::net::Shutdown::Write)?;
-    let lingered = timeout(LINGER, linger(&socket, &transfer.timeouts.stopping)).await;
+    transfer.target.finish()?;
+    let socket = transfer.target.socket();
+    let lingered = timeout(LINGER, linger(socket, &transfer.timeouts.stopping)).await;
     lingered.unwrap_or(Ok(()))
 }
 
 impl Transfer {
     async fn send_bytes(&mut self, mut bytes: &[u8]) -> io::Result<()> {
-        let socket = self.socket.clone();
         while !bytes.is_empty() {
-            self.wait_for(socket.writable()).await?;
-            match socket.try_write(bytes) {
+            self.wait_for_room().await?;
+            match self.target.try_write(bytes) {
                 Ok(length) => {
                     self.taken += length as u64;
                     bytes = &bytes[length..];
@@ -91,13 +129,14 @@ impl Transfer {
     }
 
     async fn send_file(&mut self, file: File, mut range: Range<u64>) -> io::Result<()> {
-        let (socket, file) = (self.socket.clone(), Arc::new(file));
+        let file = Arc::new(file);
         while !range.is_empty() {
-            // The kernel is asked, since the runtime does not learn that a send on another thread found
-            // no room.
-            let room = socket.async_io(Interest::WRITABLE, || has_room(&socket));
-            self.wait_for(room).await?;
+            let Target::Plain(socket) = &self.target else {
+                range.start += self.send_part(&file, range.clone()).await?;
+                continue;
+            };
             let (to, from) = (socket.clone(), file.clone());
+            self.wait_for_room().await?;
             let (mut at, bytes) = (range.start, range.end - range.start);
             // A disk may take its time, and would hold a worker.
             let sent = on_thread(move || {
@@ -141,9 +180,11 @@ impl Transfer {
     }
 
     /// Waits until the kernel has room. Fails when what the kernel has does not move for too long.
-    async fn wait_for(&mut self, room: impl Future<Output = io::Result<()>>) -> io::Result<()> {
+    async fn wait_for_room(&mut self) -> io::Result<()> {
         let began = Moment::now();
-        let mut room = pin!(room);
+        let socket = self.target.socket();
+        // The kernel is asked, since the runtime does not learn that a send on another thread found no room.
+        let mut room = pin!(socket.async_io(Interest::WRITABLE, || has_room(socket)));
         loop {
             let timeout_ms = match self.stopped {
                 Some(_) => self.timeouts.outbound_ms.min(self.timeouts.close_ms),
@@ -159,7 +200,11 @@ impl Transfer {
                 () = sleep(pause) => {}
             }
             let now = Moment::now();
-            let acked = self.taken.saturating_sub(unacked(&*self.socket));
+            let taken = match &self.target {
+                Target::Plain(_) => self.taken,
+                Target::Tls(tls) => tls.taken(),
+            };
+            let acked = taken.saturating_sub(unacked(socket));
             let flow = self
                 .flow
                 .get_or_insert_with(|| Flow::new(began, now, acked));

@@ -8,7 +8,6 @@ use std::io::ErrorKind;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use tokio::net::TcpStream;
 use tokio::time::sleep_until;
 
 use super::UpgradeRequest;
@@ -25,6 +24,7 @@ use crate::router::RouteMatch;
 use crate::sessions::mailbox::HandshakePost;
 use crate::sessions::permits::Permit;
 use crate::sessions::registry::Registration;
+use crate::transport::Transport;
 
 /// An opening handshake that its handler has not answered.
 // The fields are dropped in this order: the id is gone first, so that nothing is posted to a
@@ -122,6 +122,7 @@ impl PendingHandshake {
             client_addr: None,
             protocols: checked.protocols,
             params,
+            tls: upgrade.request.tls,
         });
         PendingHandshake {
             registration,
@@ -150,7 +151,7 @@ impl PendingHandshake {
     /// sends meanwhile is kept in `early`, up to a limit.
     pub(in crate::connection) async fn wait(
         mut self: Box<Self>,
-        socket: &TcpStream,
+        transport: &mut Transport,
         early: &mut Vec<u8>,
         deadline: Instant,
         stopping: &Stopping,
@@ -162,7 +163,7 @@ impl PendingHandshake {
                 () = released(throttle, &self.registration), if self.waiting == Waiting::ForRelease => {
                     Event::Released
                 }
-                () = peer_gone(socket, early) => Event::PeerGone,
+                () = peer_gone(transport, early) => Event::PeerGone,
                 () = sleep_until(deadline.into()) => Event::DeadlinePassed,
                 () = stopping.begun() => Event::Stopped,
             };
@@ -215,15 +216,15 @@ async fn next_post(registration: &Registration) -> HandshakePost {
 }
 
 /// Ends when the peer has ended the connection. What it sends is kept in `early`, up to a limit.
-async fn peer_gone(socket: &TcpStream, early: &mut Vec<u8>) {
+async fn peer_gone(transport: &mut Transport, early: &mut Vec<u8>) {
     loop {
         if early.len() >= EARLY_BYTES_MAX {
             return std::future::pending().await;
         }
-        if socket.readable().await.is_err() {
+        if transport.readable().await.is_err() {
             return;
         }
-        match socket.try_read_buf(early) {
+        match transport.try_read_buf(early) {
             Ok(0) => return,
             Ok(_) => {}
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}

@@ -2,11 +2,10 @@
 
 use std::time::Instant;
 
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 use tokio::time::timeout_at;
 
 use crate::connection::reply;
+use crate::transport::Transport;
 
 /// An answer that no session follows.
 #[derive(Debug)]
@@ -22,13 +21,13 @@ impl RawReply {
     /// sends may be its answer to a Close frame.
     pub(in crate::connection) async fn send(
         self,
-        socket: &mut TcpStream,
+        transport: &mut Transport,
         received: usize,
         deadline: Instant,
     ) {
         let all = async {
-            socket.write_all(&self.bytes).await?;
-            reply::drop_bytes(socket, self.linger.saturating_sub(received)).await
+            transport.write_all(&self.bytes).await?;
+            reply::drop_bytes(transport.socket(), self.linger.saturating_sub(received)).await
         };
         // A peer that does not take its answer, or says nothing, does not hold the connection.
         let _ = timeout_at(deadline.into(), all).await;

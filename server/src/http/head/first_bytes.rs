@@ -6,11 +6,14 @@
 /// Why bytes cannot become a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NotARequest {
-    /// A TLS ClientHello.
+    /// A TLS ClientHello on a listener without TLS.
     #[error(
-        "TLS on a plain port: this server speaks http:// and ws://, a proxy before it adds TLS"
+        "TLS on a plain port: clients have to use http:// and ws:// here, or the server `--tls` and a certificate"
     )]
     Tls,
+    /// Something other than TLS on a listener with it.
+    #[error("no TLS on a TLS port: clients have to use https:// and wss:// here")]
+    Plain,
     /// The preface of HTTP/2 with prior knowledge.
     #[error("HTTP/2 without being asked for it: this server speaks HTTP/1.1")]
     Http2,

@@ -172,6 +172,7 @@ impl Reconciler {
             asked.store(false, Ordering::Release);
             self.config_file.pause_until = now + REQUEST_PAUSE;
             self.reread(Asker::Operator);
+            self.certificates.hurry();
         } else if let Some((_, at)) = request {
             let at = *at;
             self.due(at);

@@ -1,0 +1,102 @@
+//! What the operator decides about TLS: `[tls]` and its flags.
+
+use std::path::{Path, PathBuf};
+
+use toml::de::DeValue;
+
+use super::fault::ConfigError;
+use super::values::{FileEntry, Reader, entries};
+
+/// TLS as the configuration has it. Paths are absolute.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TlsConfig {
+    /// Whether all addresses that are listened on speak TLS.
+    pub every_address: bool,
+    /// Certificates with their keys. The first is for clients that ask for no name, or for an unknown one.
+    pub certificates: Vec<CertificatePair>,
+    /// Whether clients show certificates.
+    pub client_auth: ClientAuth,
+    /// The file with the CAs that sign certificates of clients.
+    pub client_ca: Option<PathBuf>,
+}
+
+/// The files of a certificate and its key, which may be one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificatePair {
+    /// The certificate, and those between it and its CA behind it, in PEM.
+    pub certificate: PathBuf,
+    /// Its private key in PEM.
+    pub key: PathBuf,
+}
+
+/// Whether clients show certificates.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ClientAuth {
+    /// They are not asked for any.
+    #[default]
+    None,
+    /// They may have none. One that they show must be signed by a CA of `client_ca`.
+    Optional,
+    /// Without one that is signed by a CA of `client_ca` they are refused.
+    Required,
+}
+
+impl TlsConfig {
+    /// Every file that is read for it.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &Path> {
+        let pairs = self.certificates.iter();
+        let pairs = pairs.flat_map(|pair| [&*pair.certificate, &*pair.key]);
+        pairs.chain(self.client_ca.as_deref())
+    }
+
+    /// Fails if TLS is wanted and something that it needs is not decided.
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        let why = if self.every_address && self.certificates.is_empty() {
+            "TLS needs a certificate and its key: `--certificate FILE --private-key FILE`, or `certificates` under `[tls]`"
+        } else if self.client_auth != ClientAuth::None && self.client_ca.is_none() {
+            "certificates of clients need a CA that signs them: `--tls-client-ca FILE`, or `client_ca` under `[tls]`"
+        } else {
+            return Ok(());
+        };
+        Err(ConfigError::Tls(why))
+    }
+}
+
+/// Reads `certificates = [{ certificate = "cert.pem", key = "key.pem" }]`. Without `key` the certificate's file has it.
+pub(super) fn certificates(
+    reader: &mut Reader<'_>,
+    entry: FileEntry<'_>,
+) -> Option<Vec<CertificatePair>> {
+    let DeValue::Array(items) = entry.value.get_ref() else {
+        reader.wrong_type(entry, CERTIFICATES_WANTED);
+        return None;
+    };
+    let mut pairs = Vec::new();
+    for value in items.iter() {
+        let DeValue::Table(table) = value.get_ref() else {
+            reader.wrong_type(FileEntry { value, ..entry }, CERTIFICATES_WANTED);
+            continue;
+        };
+        let (mut certificate, mut key) = (None, None);
+        for entry in entries(table) {
+            match entry.key {
+                "certificate" => certificate = reader.path(entry, PEM_WANTED),
+                "key" => key = reader.path(entry, PEM_WANTED),
+                _ => reader.wrong_type(entry, "`certificate` and `key` only"),
+            }
+        }
+        match certificate {
+            Some(certificate) => {
+                let key = key.unwrap_or_else(|| certificate.clone());
+                pairs.push(CertificatePair { certificate, key });
+            }
+            None => reader.wrong_type(FileEntry { value, ..entry }, CERTIFICATES_WANTED),
+        }
+    }
+    Some(pairs)
+}
+
+const CERTIFICATES_WANTED: &str =
+    "a list like `[{ certificate = \"cert.pem\", key = \"key.pem\" }]`";
+/// What a key with a file of TLS wants, in words.
+pub(super) const PEM_WANTED: &str = "a file in PEM like `\"cert.pem\"`";

@@ -1,0 +1,260 @@
+//! Certificates, keys and CAs as they lie in files, and which certificate a client gets.
+
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use rustls::{Error, InconsistentKeys, RootCertStore};
+use webpki::{EndEntityCert, KeyUsage};
+
+use crate::config::CertificatePair;
+use crate::process::regular_file::{self, Links, NotRead};
+
+/// Why the files of TLS cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsFault {
+    /// A file cannot be read.
+    #[error("cannot read `{}`: {why}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        why: String,
+    },
+    /// A file has nothing of what is looked for in it.
+    #[error("`{}` has no {wanted} in PEM, which begins with `-----BEGIN {wanted}-----`", path.display())]
+    Missing {
+        /// The file.
+        path: PathBuf,
+        /// The words of the section.
+        wanted: &'static str,
+    },
+    /// A key that needs a password.
+    #[error("the key `{}` is encrypted, and there is no one to ask for its password; `openssl pkey -in {} -out KEY` writes it without", path.display(), path.display())]
+    EncryptedKey {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file has something in PEM that cannot be used.
+    #[error("cannot use `{}`: {why}", path.display())]
+    Unusable {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        why: String,
+    },
+    /// The key belongs to another certificate.
+    #[error("the key `{}` is not the key of the certificate `{}`", key.display(), certificate.display())]
+    OtherKey {
+        /// The file of the certificate.
+        certificate: PathBuf,
+        /// The file of the key.
+        key: PathBuf,
+    },
+    /// The parts cannot be put together.
+    #[error("cannot use TLS: {0}")]
+    Tls(String),
+}
+
+/// A chain of certificates with its key, and the names that it is for.
+#[derive(Debug)]
+pub(super) struct Certificate {
+    pub(super) key: Arc<CertifiedKey>,
+    pub(super) names: Vec<String>,
+    /// What a client may find wrong with it, in words.
+    pub(super) remark: Option<String>,
+}
+
+/// Reads a pair. The key is that of the certificate, which stands first in its chain.
+pub(super) fn read_pair(
+    pair: &CertificatePair,
+    provider: &CryptoProvider,
+) -> Result<Certificate, TlsFault> {
+    let chain = certificates(&pair.certificate)?;
+    let key = key(&pair.key)?;
+    let certificate = &pair.certificate;
+    let key = CertifiedKey::from_der(chain, key, provider).map_err(|error| match error {
+        Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => TlsFault::OtherKey {
+            certificate: certificate.clone(),
+            key: pair.key.clone(),
+        },
+        Error::InvalidCertificate(why) => unusable(certificate, Error::InvalidCertificate(why)),
+        error => unusable(&pair.key, error),
+    })?;
+    for link in &key.cert {
+        EndEntityCert::try_from(link).map_err(|error| unusable(certificate, error))?;
+    }
+    let first = key
+        .end_entity_cert()
+        .map_err(|error| unusable(certificate, error))?;
+    let first = EndEntityCert::try_from(first).map_err(|error| unusable(certificate, error))?;
+    let names = first
+        .valid_dns_names()
+        .map(str::to_ascii_lowercase)
+        .collect();
+    let remark = remark(&first).map(|why| format!("`{}` {why}", certificate.display()));
+    Ok(Certificate {
+        names,
+        remark,
+        key: Arc::new(key),
+    })
+}
+
+/// Reads the certificates of CAs.
+pub(super) fn read_authorities(path: &Path) -> Result<RootCertStore, TlsFault> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(path)? {
+        roots
+            .add(certificate)
+            .map_err(|error| unusable(path, error))?;
+    }
+    Ok(roots)
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsFault> {
+    let pem = read(path)?;
+    let chain = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
+    let chain = chain.map_err(|error| unusable(path, error))?;
+    if chain.is_empty() {
+        let (path, wanted) = (path.to_owned(), "CERTIFICATE");
+        return Err(TlsFault::Missing { path, wanted });
+    }
+    Ok(chain)
+}
+
+fn key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsFault> {
+    let pem = read(path)?;
+    let has = |words: &[u8]| pem.windows(words.len()).any(|it| it == words);
+    if has(b"BEGIN ENCRYPTED PRIVATE KEY") || has(b"Proc-Type: 4,ENCRYPTED") {
+        let path = path.to_owned();
+        return Err(TlsFault::EncryptedKey { path });
+    }
+    let key = PrivateKeyDer::pem_slice_iter(&pem).next();
+    let key = key.transpose().map_err(|error| unusable(path, error))?;
+    key.ok_or_else(|| TlsFault::Missing {
+        path: path.to_owned(),
+        wanted: "PRIVATE KEY",
+    })
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, TlsFault> {
+    let read = regular_file::read(path, Links::Followed, FILE_BYTES_MAX);
+    let content = read.map_err(|error: NotRead| TlsFault::Unreadable {
+        path: path.to_owned(),
+        why: error.to_string(),
+    })?;
+    Ok(content.bytes)
+}
+
+fn unusable(path: &Path, why: impl fmt::Display) -> TlsFault {
+    TlsFault::Unusable {
+        path: path.to_owned(),
+        why: why.to_string(),
+    }
+}
+
+/// What a client finds wrong with a certificate whatever CAs it trusts, or will within two weeks.
+fn remark(certificate: &EndEntityCert<'_>) -> Option<String> {
+    let now = UnixTime::now();
+    let soon = UnixTime::since_unix_epoch(Duration::from_secs(now.as_secs()) + EXPIRES_SOON);
+    let fault = |time| {
+        // Without a CA the path always ends in an unknown issuer, after all that does not depend on one.
+        let usage = KeyUsage::server_auth();
+        let verified = certificate.verify_for_usage(&[], &[], &[], time, usage, None, None);
+        verified.err()
+    };
+    let days = |later: UnixTime, earlier: UnixTime| {
+        later.as_secs().saturating_sub(earlier.as_secs()) / 86_400
+    };
+    match (fault(now), fault(soon)) {
+        (Some(webpki::Error::CertExpired { not_after, .. }), _) => {
+            let days = days(now, not_after);
+            Some(format!(
+                "has expired, {days} days ago; clients will refuse it"
+            ))
+        }
+        (Some(webpki::Error::CertNotValidYet { not_before, .. }), _) => {
+            let days = days(not_before, now);
+            Some(format!(
+                "is not valid yet, for {days} days; clients will refuse it"
+            ))
+        }
+        (Some(webpki::Error::RequiredEkuNotFoundContext(_)), _) => {
+            Some("is not for servers (extended key usage); clients will refuse it".to_owned())
+        }
+        (_, Some(webpki::Error::CertExpired { not_after, .. })) => {
+            Some(format!("expires in {} days", days(not_after, now)))
+        }
+        _ => None,
+    }
+}
+
+/// Finds the certificate for the name that a client asks for (RFC 6066 §3).
+#[derive(Debug)]
+pub(super) struct CertificatesByName {
+    all: Vec<Arc<CertifiedKey>>,
+    /// Which of `all` are for a name, such as `example.com` or `*.example.com`.
+    by_name: HashMap<String, Vec<usize>>,
+}
+
+impl CertificatesByName {
+    /// Of certificates in the order of the configuration. The first is for clients that ask for no name, or for
+    /// one that no certificate has.
+    pub(super) fn new(certificates: Vec<Certificate>) -> CertificatesByName {
+        let mut by_name: HashMap<String, Vec<usize>> = HashMap::new();
+        let mut all = Vec::new();
+        for certificate in certificates {
+            for name in certificate.names {
+                by_name.entry(name).or_default().push(all.len());
+            }
+            all.push(certificate.key);
+        }
+        CertificatesByName { all, by_name }
+    }
+
+    /// The certificates for a name, by the name itself or by a wildcard for its first label.
+    fn find(&self, name: &str) -> &[usize] {
+        let name = name.to_ascii_lowercase();
+        let found = self.by_name.get(&name).or_else(|| {
+            let (_, parent) = name.split_once('.')?;
+            self.by_name.get(&format!("*.{parent}"))
+        });
+        found.map_or(&[], Vec::as_slice)
+    }
+}
+
+impl ResolvesServerCert for CertificatesByName {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        REQUESTED_NAME.set(hello.server_name().map(Into::into));
+        let named = hello.server_name().map_or(&[][..], |name| self.find(name));
+        // A name may have certificates of several kinds of keys, for clients of several ages.
+        let schemes = hello.signature_schemes();
+        let mut fit = named.iter().filter_map(|index| self.all.get(*index));
+        let fit = fit.find(|it| it.key.choose_scheme(schemes).is_some());
+        fit.or(self.all.first()).cloned()
+    }
+}
+
+/// Takes the name that the client asked for whose hello the calling thread has processed last.
+pub(super) fn take_requested_name() -> Option<Box<str>> {
+    REQUESTED_NAME.take()
+}
+
+thread_local! {
+    /// The name in the hello that this thread has processed last. rustls shows it nowhere but in the call that chooses
+    /// a certificate, which is part of processing the hello.
+    static REQUESTED_NAME: Cell<Option<Box<str>>> = const { Cell::new(None) };
+}
+
+/// The largest file of certificates that is read. A bundle of all public CAs has a quarter of it.
+const FILE_BYTES_MAX: u64 = 1024 * 1024;
+/// A certificate that expires sooner is worth a warning: what renews it has not come.
+const EXPIRES_SOON: Duration = Duration::from_secs(14 * 86_400);
