@@ -28,6 +28,8 @@ pub(crate) struct DeferredWakes(Mutex<Deferred>);
 #[derive(Debug, Default)]
 pub(crate) struct Deferred {
     work: Vec<Arc<dyn TurnWork>>,
+    /// Whether another thread does all of `work`, too.
+    is_work_taken_over: bool,
     woken: Vec<Waker>,
     /// Tasks that run again when this worker has nothing else to do. Another worker has to wake them only if
     /// this one is stuck.
@@ -35,11 +37,14 @@ pub(crate) struct Deferred {
 }
 
 /// Work that a callback causes, and that is done when its turn is over: what several calls add to it is then
-/// done at once. It enters no plugin and does not wait.
+/// done at once. It enters no plugin. Done twice, it does nothing the second time.
 pub(crate) trait TurnWork: std::fmt::Debug + Send + Sync {
     /// Does the work on this thread, in at most `allowance` steps, and takes those off. What is left goes to a
-    /// task. A step takes as long as a system call.
+    /// task. A step takes as long as a system call. What another thread does already is left to it.
     fn run(self: Arc<Self>, allowance: &mut usize);
+
+    /// Like [`run`](Self::run), and lets another thread come to the end of a step, or a few, that it is at.
+    fn run_before_more(self: Arc<Self>, allowance: &mut usize);
 }
 
 /// While this exists, the thread keeps the tasks that it wakes. Dropping it does the work and wakes them.
@@ -113,6 +118,7 @@ pub(crate) fn at_turn_end(work: Arc<dyn TurnWork>) {
     if !(kept.work.last()).is_some_and(|last| Arc::ptr_eq(last, &work)) {
         kept.work.push(work);
     }
+    kept.is_work_taken_over = false;
     let is_full = kept.work.len() >= KEPT_MAX;
     drop(kept);
     if is_full {
@@ -120,31 +126,27 @@ pub(crate) fn at_turn_end(work: Arc<dyn TurnWork>) {
     }
 }
 
-/// Does now what this thread was to do at the end of its turn, so that what follows does not overtake it.
+/// Does now what this thread was to do at the end of its turn, so that what follows does not overtake it. What goes to a
+/// task may still be overtaken.
 #[inline]
 pub(crate) fn do_work_now() {
     if HAS_WORK.get() {
-        do_work();
+        do_work(|work, allowance| work.run_before_more(allowance));
     }
 }
 
 #[inline(never)]
-fn do_work() {
+fn do_work(run: impl Fn(Arc<dyn TurnWork>, &mut usize)) {
     HAS_WORK.set(false);
     let kept = of_this_thread();
+    // Another thread may have taken it over and not have begun, so it is done here as well.
     let mut work = std::mem::take(&mut kept.lock().work);
-    run_all(&mut work);
+    let mut allowance = TURN_ALLOWANCE;
+    work.drain(..).for_each(|work| run(work, &mut allowance));
     // The memory is used again.
     let mut kept = kept.lock();
     if kept.work.capacity() == 0 {
         kept.work = work;
-    }
-}
-
-fn run_all(work: &mut Vec<Arc<dyn TurnWork>>) {
-    let mut allowance = TURN_ALLOWANCE;
-    for work in work.drain(..) {
-        work.run(&mut allowance);
     }
 }
 
@@ -240,7 +242,9 @@ pub(crate) fn of_this_thread() -> &'static DeferredWakes {
 /// Does the work that this thread kept, and wakes the tasks, also those that the work wakes.
 #[cold]
 fn end_turn() {
-    do_work_now();
+    if HAS_WORK.get() {
+        do_work(TurnWork::run);
+    }
     HAS_KEPT.set(false);
     let kept = of_this_thread();
     let mut woken = std::mem::take(&mut kept.lock().woken);
@@ -254,8 +258,24 @@ fn end_turn() {
 
 impl DeferredWakes {
     /// Takes everything; the caller [runs](Deferred::run) it.
-    pub(crate) fn take(&self) -> Deferred {
+    fn take(&self) -> Deferred {
         std::mem::take(&mut *self.lock())
+    }
+
+    /// Takes the tasks, for another thread to [run](Deferred::run), and has it do the work. This thread keeps the work,
+    /// because it may go on before the other one begins.
+    pub(crate) fn take_over(&self) -> Deferred {
+        let mut kept = self.lock();
+        let work = match std::mem::replace(&mut kept.is_work_taken_over, true) {
+            true => Vec::new(),
+            false => kept.work.clone(),
+        };
+        Deferred {
+            work,
+            woken: std::mem::take(&mut kept.woken),
+            yielded: std::mem::take(&mut kept.yielded),
+            ..Deferred::default()
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Deferred> {
@@ -269,8 +289,11 @@ impl Deferred {
     }
 
     /// Does the work and wakes the tasks, on this thread.
-    pub(crate) fn run(mut self) {
-        run_all(&mut self.work);
+    pub(crate) fn run(self) {
+        let mut allowance = TURN_ALLOWANCE;
+        self.work
+            .into_iter()
+            .for_each(|work| work.run(&mut allowance));
         let woken = self.woken.into_iter().chain(self.yielded);
         woken.for_each(Waker::wake);
     }
@@ -323,7 +346,7 @@ mod tests {
         wake(count.clone().into());
         assert_eq!(woken(), 1);
         let kept = of_this_thread();
-        std::thread::spawn(|| kept.take().run())
+        std::thread::spawn(|| kept.take_over().run())
             .join()
             .expect("it does not panic");
         assert_eq!(woken(), 2, "before the poll is over");
@@ -341,6 +364,10 @@ mod tests {
             fn run(self: Arc<Self>, _: &mut usize) {
                 self.0.fetch_add(1, Ordering::Relaxed);
             }
+
+            fn run_before_more(self: Arc<Self>, allowance: &mut usize) {
+                self.run(allowance);
+            }
         }
         let job = Arc::new(Job::default());
         let done = || job.0.load(Ordering::Relaxed);
@@ -354,8 +381,15 @@ mod tests {
         do_work_now();
         assert_eq!(done(), 2);
         at_turn_end(job.clone());
+        let kept = of_this_thread();
+        let taken_over = kept.take_over();
+        assert!(kept.take_over().is_empty(), "one other thread does it");
+        do_work_now();
+        assert_eq!(done(), 3, "whether or not the other thread begins");
+        taken_over.run();
+        at_turn_end(job.clone());
         drop(keeping);
-        assert_eq!(done(), 3);
+        assert_eq!(done(), 5);
     }
 
     #[tokio::test]

@@ -94,7 +94,7 @@ impl Watchdog {
             if observation == ThreadObservation::TurnedLate
                 || observation == ThreadObservation::Late
             {
-                let woken = slot.kept.take();
+                let woken = slot.kept.take_over();
                 if observation == ThreadObservation::TurnedLate || !woken.is_empty() {
                     self.reserve.wake_worker(woken);
                 }

@@ -186,3 +186,46 @@ async fn publishers_on_many_threads_reach_many_subscribers_each_in_its_order() {
         assert!(own.eq(of_publisher.clone()), "publisher {publisher}");
     }
 }
+
+#[test]
+fn what_follows_a_publication_does_not_overtake_it_where_another_thread_has_taken_it_over() {
+    let members = sessions(1);
+    let topics = lobby(&members);
+    let turn = wakes::defer();
+    topics.publish(LOBBY, &message(1), 0);
+
+    // As the watchdog does in a callback that takes long. The other thread has not begun.
+    let taken_over = wakes::of_this_thread().take_over();
+    wakes::do_work_now();
+    assert_eq!(numbers(&members[0]), [1]);
+
+    taken_over.run();
+    drop(turn);
+    assert!(numbers(&members[0]).is_empty(), "it came once");
+}
+
+#[test]
+fn what_follows_a_publication_waits_for_another_thread_that_serves_the_topic() {
+    let members = sessions(1);
+    let topics = lobby(&members);
+    let fan_out = topics.find(LOBBY).expect("the topic");
+    fan_out.lock().is_served = true;
+
+    let (published, may_go_on) = std::sync::mpsc::channel();
+    let publisher = {
+        let topics = topics.clone();
+        std::thread::spawn(move || {
+            let _turn = wakes::defer();
+            topics.publish(LOBBY, &message(1), 0);
+            published.send(()).expect("the test waits");
+            wakes::do_work_now();
+            numbers(&members[0])
+        })
+    };
+    may_go_on.recv().expect("the publisher publishes");
+    // Long enough for a publisher that does not wait to be seen.
+    std::thread::sleep(Duration::from_millis(1));
+    fan_out.lock().is_served = false;
+
+    assert_eq!(publisher.join().expect("it does not panic"), [1]);
+}
