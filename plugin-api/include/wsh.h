@@ -605,7 +605,9 @@ struct WshHost {
      * 1001, 1012 and 1013, else 403. */
     WshStatus(WSH_CALL *close_to)(void *ctx, uint64_t id, uint32_t code, WshBytes reason);
     /* [any thread] Sends a whole message to the subscribers of a topic but `except` (0 is none).
-     * Answers how many of them this server has, as last known, or WSH_FULL. */
+     * Answers how many of them this server has, as last known, or WSH_FULL. WSH_TOO_BIG: the
+     * topic's history could never have it, by its `bytes` or `history_bytes_max`. Nothing was
+     * published then, and the history keeps what it has. */
     int64_t(WSH_CALL *publish)(void *ctx, WshStr topic, uint32_t kind, const uint8_t *data,
                                size_t len, uint64_t except);
     /* [any thread] Has the session's `wake` called, or its `handshake` called again. */

@@ -75,6 +75,8 @@ pub(crate) trait Engine: Send + Sync + fmt::Debug {
     );
 
     /// Reads or changes the values that a handler keeps.
+    ///
+    /// The requests of one caller are carried out in the order of the calls. Their answers may come in any order.
     fn store(&self, handler: &Arc<str>, request: StoreRequest, done: Done<StoreAnswer>);
 
     /// What the engine holds now for the topics and keys of one handler.

@@ -30,6 +30,7 @@ use super::{handler_log, raw_table};
 use crate::sessions::cause::Cause;
 
 /// Makes the table for one handler in one generation. It lives as long as the process.
+#[inline(never)] // A leak detector knows it by this function.
 pub(crate) fn table(context: &'static HandlerContext) -> &'static Host {
     Box::leak(Box::new(Host {
         size: size_of::<Host>() as u32,
