@@ -54,6 +54,7 @@ const ROWS: &[Row] = &[
     Row { key: "trust", applies: AT_ONCE, lines: ["", "trust = \"any\""], probe: |w| w.status("/open", ""), shows: ["404", "101"] },
     Row { key: "handlers_map_file", applies: AT_ONCE, lines: ["", "handlers_map_file = \"map.txt\""], probe: |w| w.status("/mapped", ""), shows: ["404", "101"] },
     Row { key: "document_root", applies: CONNECTION, lines: ["", "document_root = \"www\""], probe: |w| w.get("/page.txt"), shows: ["404", "200"] },
+    Row { key: "pages", applies: CONNECTION, lines: ["", "pages = false"], probe: |w| w.get("/"), shows: ["200", "404"] },
     Row { key: "handlers_json", applies: CONNECTION, lines: ["", "handlers_json = false"], probe: |w| w.get("/.wshd/handlers.json"), shows: ["200", "404"] },
     Row { key: "connections_max", applies: AT_ONCE, lines: ["", "[limits]\nconnections_max = 1"], probe: |w| { let _one = w.open("/echo"); w.status("/echo", "") }, shows: ["101", "503"] },
     Row { key: "pending_handshakes_max", applies: AT_ONCE, lines: ["", "[limits]\npending_handshakes_max = 1"], probe: older_of_two_silent, shows: ["waits", "ends"] },

@@ -399,3 +399,51 @@ fn a_document_root_that_is_not_there_is_said_at_start_by_check_and_on_reload() {
         ask(&server, "GET", "/", "").ends_with("another index")
     });
 }
+
+#[test]
+fn a_server_without_a_document_root_shows_its_own_pages_unless_it_is_told_not_to() {
+    let site = Site::with(&["echo_wsh"]);
+    let server = Server::start(&site);
+    server.line(&["pages", "http://localhost:"]);
+
+    let index = ask(&server, "GET", "/?a=b", "");
+    assert_eq!(status_of(&index), 200, "{index}");
+    assert!(index.ends_with("</html>\n"), "{index}");
+    assert_eq!(line(&index, "Content-Type"), Some("text/html"));
+    let policy = line(&index, "Content-Security-Policy").expect("a policy");
+    assert!(policy.starts_with("default-src 'none'; script-src 'self'; style-src 'self';"));
+    assert!(!policy.contains("unsafe"), "{policy}");
+    assert_eq!(line(&index, "Cache-Control"), Some("no-cache"));
+    let known = format!(
+        "If-None-Match: {}\r\n",
+        line(&index, "ETag").expect("a tag")
+    );
+    let again = ask(&server, "GET", "/", &known);
+    assert_eq!(
+        (status_of(&again), line(&again, "Content-Length")),
+        (304, None)
+    );
+    let head = ask(&server, "HEAD", "/style.css", "");
+    assert_eq!(
+        (status_of(&head), line(&head, "Content-Type")),
+        (200, Some("text/css"))
+    );
+    assert!(head.ends_with("\r\n\r\n"), "{head}");
+
+    // A page takes nothing from handlers, and an upgrade is never answered with one.
+    assert_eq!(status_of(&ask(&server, "POST", "/", "")), 405);
+    assert_eq!(status_of(&ask(&server, "GET", "/echo", "")), 426);
+    assert_eq!(status_of(&ask(&server, "GET", "/other.html", "")), 404);
+    assert_eq!(server.handshake_status("/"), 404);
+    site.write("config.toml", "[routes]\n\"/\" = \"/echo\"\n");
+    eventually("the handler answers at `/`", || {
+        server.handshake_status("/") == 101
+    });
+    assert_eq!(status_of(&ask(&server, "GET", "/", "")), 426);
+    assert_eq!(status_of(&ask(&server, "GET", "/index.html", "")), 200);
+
+    site.write("config.toml", "pages = false\n");
+    eventually("the pages are off", || {
+        status_of(&ask(&server, "GET", "/index.html", "")) == 404
+    });
+}

@@ -37,6 +37,42 @@ const wsh = {
     return line;
   },
 
+  // Has a button copy what `text` returns.
+  copies(button, text) {
+    const label = button.textContent;
+    button.addEventListener("click", async () => {
+      button.textContent = (await this.copy(text())) ? "Copied" : "Not allowed";
+      setTimeout(() => (button.textContent = label), 1500);
+    });
+  },
+
+  // Copies a text, and returns whether that worked. Browsers have a clipboard for pages of https and of this
+  // machine; for others there is what came before it.
+  async copy(text) {
+    try {
+      await navigator.clipboard.writeText(text);
+      return true;
+    } catch {
+      const area = document.createElement("textarea");
+      area.value = text;
+      area.className = "out-of-sight";
+      document.body.append(area);
+      area.select();
+      const isCopied = document.execCommand("copy");
+      area.remove();
+      return isCopied;
+    }
+  },
+
+  // Saves a text as a file.
+  save(name, text) {
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([text], { type: "text/html" }));
+    link.download = name;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+  },
+
   // Shows how to let a page from a file in; the server refuses its origin unless told otherwise.
   explainFile() {
     const notice = document.querySelector("[data-from-file]");

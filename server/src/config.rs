@@ -83,6 +83,8 @@ pub struct Config {
     pub document_root: Option<PathBuf>,
     /// Whether `document_root` stands in a file that was found, which no flag and no variable names.
     pub document_root_is_found: bool,
+    /// Whether the pages that are part of the program are served where there is no document root.
+    pub pages: bool,
     /// Where private copies of plugins are staged; `None` is a directory of the server's own choice.
     pub stage_dir: Option<PathBuf>,
     /// Whether staged copies stay until the end, for debuggers.
@@ -114,6 +116,11 @@ pub struct Config {
 }
 
 impl Config {
+    /// Whether the pages that are part of the program are served.
+    pub(crate) fn has_built_in_pages(&self) -> bool {
+        self.pages && self.document_root.is_none()
+    }
+
     /// The file to name to an operator: the one that was read, else the first that is looked for; absolute.
     pub(crate) fn file_to_write(&self) -> Option<&Path> {
         self.file
@@ -279,6 +286,7 @@ impl Default for Config {
             trust: Trust::Owner,
             document_root: None,
             document_root_is_found: false,
+            pages: true,
             stage_dir: None,
             keeps_staged_copies: false,
             trial: Trial::Auto,

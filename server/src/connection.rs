@@ -5,6 +5,7 @@
 //! a connection that has to wait before becomes a future in a box.
 
 pub(crate) mod admission;
+mod built_in_pages;
 mod eviction;
 pub(crate) mod files;
 pub(crate) mod handshake;

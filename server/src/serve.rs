@@ -158,8 +158,8 @@ impl Serving {
         for handler in self.server.router.names() {
             info!(%handler, url = %format_args!("ws{s}://localhost:{port}/{handler}"), "handler answers");
         }
-        let has_pages = self.server.config.load().document_root.is_some();
-        if has_pages {
+        let config = self.server.config.load();
+        if config.document_root.is_some() || config.has_built_in_pages() {
             info!(url = %format_args!("http{s}://localhost:{port}/"), "pages");
         }
 

@@ -61,7 +61,7 @@ async fn run_websocket_shows_its_alerts_in_order() {
         .open(&server.page("localhost", "tutorial.html"))
         .await;
 
-    browser.click("main .card a").await;
+    browser.click("#run").await;
 
     assert_eq!(
         browser.alert().await,
@@ -238,7 +238,7 @@ async fn a_page_from_a_file_is_refused_until_its_origin_or_its_handler_allows_it
     browser
         .sees(".notice", "This page was opened from a file")
         .await;
-    browser.click("main .card a").await;
+    browser.click("#run").await;
     for said in [
         "WebSocket is supported by your Browser!",
         "Message is sent...",

@@ -9,6 +9,7 @@ use tokio::time::timeout;
 use wsh::rules;
 
 use crate::config::{DecidedBy, Origins};
+use crate::connection::built_in_pages::PageAnswer;
 use crate::connection::stopping::Stopping;
 use crate::http::head::first_bytes::NotARequest;
 use crate::http::response::ResponseHead;
@@ -59,6 +60,8 @@ pub(crate) enum Reply {
     Json(String),
     /// A script of the server's own.
     Script(&'static str),
+    /// A page that is part of the program.
+    Page(PageAnswer),
     /// The request's method is not one that a document of the server's own takes.
     MethodNotAllowed { allowed: &'static [&'static str] },
 }
@@ -90,6 +93,7 @@ impl Reply {
     pub(crate) fn status(&self) -> u16 {
         match self {
             Reply::Json(_) | Reply::Script(_) => 200,
+            Reply::Page(answer) => answer.status(),
             Reply::Malformed(_) => 400,
             Reply::NotARequest(what) => what.status(),
             Reply::OriginRefused(_) => 403,
@@ -137,6 +141,7 @@ impl Reply {
             Reply::Refused { headers, body, .. } => (headers, body),
             Reply::Json(document) => (Vec::new(), document.into_bytes()),
             Reply::Script(script) => (Vec::new(), script.as_bytes().to_vec()),
+            Reply::Page(answer) => (Vec::new(), answer.into_body()),
             other => (Vec::new(), format!("{}\n", other.text()).into_bytes()),
         };
         let has_body = rules::has_body(status);
@@ -179,6 +184,7 @@ impl Reply {
             }
             Reply::ClosedEarly { .. } if self.status() == 503 => head.number("Retry-After", 5),
             Reply::Json(_) | Reply::Script(_) => head.line("Cache-Control", "no-store"),
+            Reply::Page(answer) => answer.write_lines(head),
             _ => {}
         }
     }
@@ -188,6 +194,7 @@ impl Reply {
         match self {
             Reply::Json(_) => "application/json",
             Reply::Script(_) => "text/javascript; charset=utf-8",
+            Reply::Page(answer) => answer.content_type(),
             _ => "text/plain; charset=utf-8",
         }
     }
@@ -242,7 +249,7 @@ impl Reply {
             Reply::ClosedEarly { .. } => "the handler closed this connection before it was open",
             Reply::HandlerFailed => "the handler failed",
             Reply::MethodNotAllowed { .. } => "this is only read",
-            Reply::Refused { .. } | Reply::Json(_) | Reply::Script(_) => "",
+            Reply::Refused { .. } | Reply::Json(_) | Reply::Script(_) | Reply::Page(_) => "",
         }
     }
 }

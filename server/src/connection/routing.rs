@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::built_in_pages::BuiltInPage;
 use super::handshake::{self, UpgradeRequest};
 use super::host;
 use super::next_step::{Fallback, FileRequest, NextStep};
@@ -73,8 +74,12 @@ fn route_to_resource(
     if !is_for_files && fallback != Fallback::NotFound {
         return NextStep::refuse(fallback.reply(), Some(path));
     }
-    let has_listing = server.config.load().handlers_json;
-    let resource = Resource::at(&path, has_listing, server.overlay.as_ref());
+    let served = Served {
+        listing: server.config.load().handlers_json,
+        pages: fallback == Fallback::NotFound && server.config.load().has_built_in_pages(),
+        overlay: server.overlay.as_ref(),
+    };
+    let resource = Resource::at(&path, &served);
     if let Some(allowed) = resource.methods()
         && !allowed.iter().any(|it| it.as_bytes() == head.method())
     {
@@ -99,6 +104,10 @@ fn route_to_resource(
         }
         Resource::DevScript => NextStep::Reply(Reply::Script(overlay::SCRIPT)),
         Resource::DevEvents(overlay) => NextStep::StreamEvents(overlay.clone()),
+        Resource::Page(page) => {
+            let addition = server.overlay.as_ref().map(|overlay| overlay.tag());
+            NextStep::Reply(Reply::Page(page.answer(&head, addition)))
+        }
         Resource::File => NextStep::FindFile(FileRequest {
             head,
             path,
@@ -118,27 +127,42 @@ enum Resource<'a> {
     DevScript,
     /// The stream of events that this script listens to.
     DevEvents(&'a Arc<Overlay>),
+    /// A page that is part of the program.
+    Page(&'static BuiltInPage),
     /// A file, or nothing.
     File,
 }
 
+/// Which resources of its own the server has for a request.
+struct Served<'a> {
+    /// The list of handlers and the engine's report.
+    listing: bool,
+    /// The pages that are part of the program.
+    pages: bool,
+    /// There in `wshd dev` only.
+    overlay: Option<&'a Arc<Overlay>>,
+}
+
 impl<'a> Resource<'a> {
-    /// What lies at `path`: the list of handlers and the engine's report unless the configuration hides them, and
-    /// what only `wshd dev` has, if there is an overlay.
-    fn at(path: &str, has_listing: bool, overlay: Option<&'a Arc<Overlay>>) -> Resource<'a> {
-        match (path, overlay) {
-            (LISTING_PATH, _) if has_listing => Resource::Listing,
-            (ENGINE_PATH, _) if has_listing => Resource::Engine,
-            (overlay::SCRIPT_PATH, Some(_)) => Resource::DevScript,
-            (overlay::EVENTS_PATH, Some(overlay)) => Resource::DevEvents(overlay),
-            _ => Resource::File,
+    /// What lies at `path`.
+    fn at(path: &str, served: &Served<'a>) -> Resource<'a> {
+        match (path, served.overlay) {
+            (LISTING_PATH, _) if served.listing => return Resource::Listing,
+            (ENGINE_PATH, _) if served.listing => return Resource::Engine,
+            (overlay::SCRIPT_PATH, Some(_)) => return Resource::DevScript,
+            (overlay::EVENTS_PATH, Some(overlay)) => return Resource::DevEvents(overlay),
+            _ => {}
         }
+        let page = served.pages.then(|| BuiltInPage::at(path)).flatten();
+        page.map_or(Resource::File, Resource::Page)
     }
 
     /// The methods that it takes; `None` where that depends on the file.
     fn methods(&self) -> Option<&'static [&'static str]> {
         match self {
-            Resource::Listing | Resource::Engine | Resource::DevScript => Some(&["GET", "HEAD"]),
+            Resource::Listing | Resource::Engine | Resource::DevScript | Resource::Page(_) => {
+                Some(&["GET", "HEAD"])
+            }
             // A stream has no end, and so no length that an answer to HEAD could say.
             Resource::DevEvents(_) => Some(&["GET"]),
             Resource::File => None,
@@ -158,20 +182,35 @@ mod tests {
     #[test]
     fn what_lies_at_a_path_depends_on_the_configuration_and_on_wshd_dev() {
         let overlay = Overlay::new();
-        for (path, has_listing, is_dev, expected, methods) in [
-            (LISTING_PATH, true, false, "Listing", "GET, HEAD"),
-            (LISTING_PATH, false, false, "File", ""),
-            (LISTING_PATH, false, true, "File", ""),
-            (ENGINE_PATH, true, false, "Engine", "GET, HEAD"),
-            (ENGINE_PATH, false, true, "File", ""),
-            (overlay::SCRIPT_PATH, true, true, "DevScript", "GET, HEAD"),
-            (overlay::SCRIPT_PATH, true, false, "File", ""),
-            (overlay::EVENTS_PATH, false, true, "DevEvents", "GET"),
-            (overlay::EVENTS_PATH, false, false, "File", ""),
-            ("/", true, true, "File", ""),
-            ("/.wshd/other", true, true, "File", ""),
+        for (path, listing, is_dev, pages, expected, methods) in [
+            (LISTING_PATH, true, false, true, "Listing", "GET, HEAD"),
+            (LISTING_PATH, false, false, true, "File", ""),
+            (LISTING_PATH, false, true, true, "File", ""),
+            (ENGINE_PATH, true, false, true, "Engine", "GET, HEAD"),
+            (ENGINE_PATH, false, true, true, "File", ""),
+            (
+                overlay::SCRIPT_PATH,
+                true,
+                true,
+                true,
+                "DevScript",
+                "GET, HEAD",
+            ),
+            (overlay::SCRIPT_PATH, true, false, true, "File", ""),
+            (overlay::EVENTS_PATH, false, true, true, "DevEvents", "GET"),
+            (overlay::EVENTS_PATH, false, false, true, "File", ""),
+            ("/", true, true, false, "File", ""),
+            ("/", false, false, true, "Page", "GET, HEAD"),
+            ("/style.css", true, false, true, "Page", "GET, HEAD"),
+            ("/other.css", true, false, true, "File", ""),
+            ("/.wshd/other", true, true, true, "File", ""),
         ] {
-            let found = Resource::at(path, has_listing, is_dev.then_some(&overlay));
+            let served = Served {
+                listing,
+                pages,
+                overlay: is_dev.then_some(&overlay),
+            };
+            let found = Resource::at(path, &served);
             let taken = found.methods().unwrap_or_default().join(", ");
             let found = format!("{found:?}");
             assert!(found.starts_with(expected), "{path}: {found}");

@@ -331,6 +331,14 @@ pub(in crate::config) const TOP: &[Setting<ConfigDraft>] = &[
         },
     },
     Setting {
+        name: "pages",
+        about: "Serve the pages of wshd at `/` where there is no document root",
+        default: Some("true"),
+        key: Some(Applies::NextConnection),
+        flag: None,
+        kind: ValueKind::Truth(|draft, is_served| draft.config.pages = is_served),
+    },
+    Setting {
         name: "handlers_json",
         about: "List the handlers at `/.wshd/handlers.json`, and what is kept at `/.wshd/engine.json`",
         default: Some("true"),
