@@ -10,9 +10,11 @@ use crate::harness::client_frame::frame;
 use crate::harness::server::{Server, opening, status_of};
 use crate::harness::site::Site;
 
-/// A server of one example.
-fn server(example: &str) -> Server {
-    Server::start(&Site::with(&[&format!("{example}_wsh")]))
+/// A site with one example, and its server.
+fn server(example: &str) -> (Site, Server) {
+    let site = Site::with(&[&format!("{example}_wsh")]);
+    let server = Server::start(&site);
+    (site, server)
 }
 
 /// The lines of a head that begin with `name`, such as `Set-Cookie`.
@@ -59,7 +61,7 @@ fn pages_of_every_origin_may_use_the_examples_of_pywebsocket() {
 
 #[test]
 fn echo_noext_echoes_both_kinds_uncompressed_and_closes_after_goodbye() {
-    let server = server("echo_noext");
+    let (_site, server) = server("echo_noext");
 
     let (mut client, head) = Raw::open_with(&server, "/echo_noext", DEFLATE);
     assert_eq!(header_lines(&head, "Sec-WebSocket-Extensions"), [""; 0]);
@@ -77,7 +79,7 @@ fn echo_noext_echoes_both_kinds_uncompressed_and_closes_after_goodbye() {
 
 #[test]
 fn close_closes_with_the_code_and_the_reason_that_it_is_told() {
-    let server = server("close");
+    let (_site, server) = server("close");
     at_once(
         [
             ("1000 ", 1000, ""),
@@ -113,7 +115,7 @@ fn close_closes_with_the_code_and_the_reason_that_it_is_told() {
 
 #[test]
 fn close_answers_a_close_with_its_code_and_its_reason() {
-    let server = server("close");
+    let (_site, server) = server("close");
     for body in [
         close_body(1000, ""),
         close_body(1001, "going"),
@@ -141,7 +143,7 @@ fn abort_ends_the_connection_after_the_101_and_abort_handshake_before_it() {
 
 #[test]
 fn bench_sends_a_message_as_often_and_as_slowly_as_it_is_told() {
-    let server = server("bench");
+    let (_site, server) = server("bench");
 
     let mut client = server.connect("/bench");
     let began = Instant::now();
@@ -166,7 +168,7 @@ fn bench_sends_a_message_as_often_and_as_slowly_as_it_is_told() {
 
 #[test]
 fn benchmark_helper_takes_and_sends_messages_of_any_length() {
-    let server = server("benchmark_helper");
+    let (_site, server) = server("benchmark_helper");
     let (client, head) = Raw::open_with(&server, "/benchmark_helper", DEFLATE);
     assert_eq!(header_lines(&head, "Sec-WebSocket-Extensions"), [""; 0]);
     drop(client);
@@ -196,7 +198,7 @@ fn benchmark_helper_takes_and_sends_messages_of_any_length() {
 
 #[test]
 fn cookie_sets_and_clears_cookies_by_the_query() {
-    let server = server("cookie");
+    let (_site, server) = server("cookie");
     let names = [
         ("?set", vec!["foo=bar; Max-Age=86400"]),
         (
@@ -223,7 +225,7 @@ fn cookie_sets_and_clears_cookies_by_the_query() {
 
 #[test]
 fn hsts_says_hello_and_asks_for_tls() {
-    let server = server("hsts");
+    let (_site, server) = server("hsts");
 
     let (mut client, head) = Raw::open_with(&server, "/hsts", "");
 
@@ -235,7 +237,7 @@ fn hsts_says_hello_and_asks_for_tls() {
 
 #[test]
 fn internal_error_closes_with_1011_and_the_log_says_why() {
-    let server = server("internal_error");
+    let (_site, server) = server("internal_error");
 
     let mut client = Raw::open(&server, "/internal_error");
 
@@ -247,7 +249,7 @@ fn internal_error_closes_with_1011_and_the_log_says_why() {
 
 #[test]
 fn origin_check_lets_one_origin_in() {
-    let server = server("origin_check");
+    let (_site, server) = server("origin_check");
 
     let headers = [("Origin", "http://example.com")];
     let mut client = Client::connect(server.port(), "/origin_check", &headers);

@@ -45,6 +45,7 @@ mod migration;
 mod model;
 mod names;
 mod new;
+mod newcomers;
 mod odd_files;
 mod origins;
 mod papers;
