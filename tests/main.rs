@@ -15,6 +15,7 @@ mod compression;
 mod configuration;
 mod confined;
 mod conformance;
+mod connect;
 mod contained;
 mod crowd;
 mod dev;

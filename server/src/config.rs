@@ -32,6 +32,7 @@ use serde_json::Value;
 use tracing::warn;
 
 pub use self::fault::{ConfigError, ConfigFault};
+pub use self::flags::connect::{CloseText, ConnectOptions};
 pub use self::flags::{CommandLine, Flags, Style, Subcommand};
 pub use self::settings::limits::{Deflate, HandlerLimits, Limits, SessionLimits};
 pub use self::source::Place;

@@ -5,6 +5,7 @@ mod border;
 mod buffers;
 pub mod check;
 pub mod config;
+pub mod connect;
 pub mod connection;
 pub mod dev;
 #[allow(

@@ -16,7 +16,7 @@ use wshd::process::optional::{self, Optional, is_allowed};
 use wshd::runtime;
 use wshd::serve::{ServeError, Serving};
 use wshd::signals::{HangUp, Signals};
-use wshd::{check, last_resort, leave, logging};
+use wshd::{check, connect, last_resort, leave, logging};
 
 fn main() {
     wshd::forget_inherited_signals();
@@ -26,7 +26,7 @@ fn main() {
     // Before there are other threads: a process that is forked later would inherit locks that they hold.
     if !matches!(
         line.command,
-        Some(Subcommand::New { .. } | Subcommand::Sdk { .. })
+        Some(Subcommand::New { .. } | Subcommand::Sdk { .. } | Subcommand::Connect(_))
     ) {
         wshd::start_trial_helper();
     }
@@ -47,13 +47,14 @@ fn run(line: CommandLine) -> ! {
         flags,
     } = line;
     let code = match command {
-        // These two read no configuration.
+        // These read no configuration.
         Some(Subcommand::New { name, style }) => {
             told(new::make(&name, style).map(|made| made.report()))
         }
         Some(Subcommand::Sdk { directory }) => {
             told(new::update(&directory).map(|updated| updated.report()))
         }
+        Some(Subcommand::Connect(options)) => connect::run(&options),
         Some(Subcommand::Check) => configured(flags, |config, _| check(&config)),
         Some(Subcommand::Dev { path, release }) => configured(flags, |config, reread| {
             let profile = if release {

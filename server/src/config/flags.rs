@@ -2,6 +2,7 @@
 //!
 //! The flags that pywebsocket has too keep its letters and both of its spellings.
 
+pub(super) mod connect;
 pub(super) mod program;
 
 use std::collections::BTreeMap;
@@ -12,6 +13,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command};
 
+use self::connect::ConnectOptions;
 use self::program::{STOP_WITH_STDIN, program};
 use super::settings::{self, ConfigDraft};
 use super::{Config, DecidedBy};
@@ -39,6 +41,8 @@ pub enum Subcommand {
         /// Whether they are built with cargo's release profile.
         release: bool,
     },
+    /// Be a client of a WebSocket.
+    Connect(Box<ConnectOptions>),
     /// Create a new handler from a template.
     New {
         /// The directory to make; its last part is the handler's name.
@@ -120,6 +124,7 @@ impl Subcommand {
             path.cloned().unwrap_or_default()
         };
         match name {
+            "connect" => Subcommand::Connect(Box::new(ConnectOptions::of(matches))),
             "dev" => Subcommand::Dev {
                 path: path("path"),
                 release: matches.get_flag("release"),

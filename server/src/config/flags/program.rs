@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::builder::PossibleValue;
 use clap::{Arg, ArgAction, ValueEnum, value_parser};
 
-use super::Style;
+use super::{Style, connect};
 use crate::config::environment::variable;
 use crate::config::settings::{self, FlagOf};
 
@@ -19,7 +19,7 @@ pub(in crate::config) fn program() -> clap::Command {
         .after_help(AFTER_HELP)
         .after_long_help(after_long_help())
         .args(server_flags(&[]))
-        .subcommands([check(), dev(), new(), sdk()])
+        .subcommands([check(), dev(), connect::command(), new(), sdk()])
 }
 
 /// The flags of a server. Those of `hidden` are taken, and help does not list them.

@@ -1,0 +1,386 @@
+//! `wshd connect`, against this server and against servers that do wrong.
+
+#![allow(
+    clippy::result_large_err,
+    reason = "tungstenite says so what its callback in an opening handshake answers"
+)]
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
+use std::process::{Command, Output, Stdio};
+use std::thread::JoinHandle;
+
+use tungstenite::protocol::CloseFrame;
+use tungstenite::{Message, WebSocket};
+
+use crate::harness::server::Server;
+use crate::harness::site::Site;
+
+/// Runs `wshd connect` with these arguments and this stdin.
+#[track_caller]
+fn connect(arguments: &[&str], stdin: impl AsRef<[u8]>) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_wshd"))
+        .arg("connect")
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("wshd starts");
+    let mut input = child.stdin.take().expect("its stdin is piped");
+    let bytes = stdin.as_ref().to_vec();
+    // It fails where the client does not read stdin to its end.
+    let writing = std::thread::spawn(move || input.write_all(&bytes).is_ok());
+    let output = child.wait_with_output().expect("wshd ends");
+    let _ = writing.join().expect("no panic");
+    output
+}
+
+/// Asserts how a client ended: its exit code, stdout and stderr.
+#[track_caller]
+fn ended(output: &Output, code: i32, stdout: &str, stderr: &str) {
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(said, stderr);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), stdout);
+    assert_eq!(output.status.code(), Some(code));
+}
+
+fn url(server: &Server, path: &str) -> String {
+    format!("ws://localhost:{}{path}", server.port())
+}
+
+/// A server of one connection, on a thread. Answers its URL.
+fn server_of(serve: impl FnOnce(std::net::TcpStream) + Send + 'static) -> (String, JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = listener.local_addr().expect("an address").port();
+    let serving = std::thread::spawn(move || serve(listener.accept().expect("a client").0));
+    (format!("ws://127.0.0.1:{port}/"), serving)
+}
+
+/// Reads to the end of a request, and of what follows.
+fn drain<S: Read + Write>(mut socket: WebSocket<S>) {
+    while socket.read().is_ok() {}
+}
+
+#[test]
+fn lines_of_stdin_are_sent_and_the_answers_printed() {
+    let site = Site::with(&["echo_wsh"]);
+    let server = Server::start(&site);
+    let url = url(&server, "/echo");
+
+    let lines = connect(&[&url, "-n", "3"], "hello\n\n  wörld \r\n");
+    ended(&lines, 0, "hello\n\n  wörld \n", "");
+    let last = connect(&[&url], "without a line break");
+    ended(&last, 0, "without a line break\n", "");
+    let whole = connect(&[&url, "--whole"], "a\nb\n");
+    ended(&whole, 0, "a\nb\n\n", "");
+    let binary = connect(&[&url, "--binary", "--whole", "-n", "1"], b"\x00\xff\n");
+    assert_eq!(binary.stdout, b"\x00\xff\n");
+    let argument = connect(&[&url, "-m", "one", "-m", "two", "-n", "2"], "");
+    ended(&argument, 0, "one\ntwo\n", "");
+}
+
+#[test]
+fn answers_that_come_later_are_waited_for() {
+    let site = Site::with(&["clock_wsh"]);
+    let server = Server::start(&site);
+    let output = connect(
+        &["--wait", "forever", "-n", "1", &url(&server, "/clock")],
+        "",
+    );
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(output.stdout.iter().filter(|it| **it == b'\n').count(), 1);
+}
+
+#[test]
+fn a_transcript_is_that_of_pywebsockets_client() {
+    let site = Site::with(&["echo_wsh"]);
+    let server = Server::start(&site);
+    let url = url(&server, "/echo");
+    let output = connect(&["--transcript", "-m", "Hello", "-n", "1", &url], "");
+    ended(
+        &output,
+        0,
+        "Send: Hello\nRecv: Hello\nSend close\nRecv close\n",
+        "",
+    );
+}
+
+#[test]
+fn much_goes_both_ways_at_once_also_compressed() {
+    let site = Site::with(&["echo_wsh"]);
+    let server = Server::start(&site);
+    let url = url(&server, "/echo");
+    let lines: String = (0..300)
+        .map(|n| format!("{n}{}\n", "abc".repeat(20_000)))
+        .collect();
+    for more in [&[][..], &["--compress"]] {
+        let output = connect(&[more, &["-n", "300", &url]].concat(), &lines);
+        assert_eq!(output.status.code(), Some(0));
+        assert!(output.stdout == lines.as_bytes(), "{more:?}");
+    }
+}
+
+#[test]
+fn the_request_carries_what_was_asked_for() {
+    let (url, serving) = server_of(|stream| {
+        let check = |request: &tungstenite::handshake::server::Request,
+                     mut response: tungstenite::handshake::server::Response| {
+            let header = |name: &str| request.headers()[name].to_str().expect("text").to_owned();
+            assert_eq!(request.uri().path(), "/");
+            assert_eq!(header("Sec-WebSocket-Protocol"), "a, b, c");
+            assert_eq!(header("Origin"), "http://a.example");
+            assert_eq!(header("Cookie"), "d=e");
+            assert_eq!(
+                header("Sec-WebSocket-Extensions"),
+                "permessage-deflate; client_max_window_bits"
+            );
+            response
+                .headers_mut()
+                .insert("Sec-WebSocket-Protocol", "b".parse().expect("a value"));
+            Ok(response)
+        };
+        drain(tungstenite::accept_hdr(stream, check).expect("a handshake"));
+    });
+    let arguments = [
+        "--subprotocol",
+        "a,b",
+        "--subprotocol",
+        "c",
+        "--origin",
+        "http://a.example",
+        "--header",
+        "Cookie: d=e",
+        "--compress",
+        "--wait",
+        "0",
+        &url,
+    ];
+    ended(&connect(&arguments, ""), 0, "", "");
+    serving.join().expect("the request is as expected");
+}
+
+#[test]
+fn the_close_frame_is_the_one_asked_for() {
+    let site = Site::with(&["echo_wsh"]);
+    let server = Server::start(&site);
+    let output = connect(
+        &[
+            "--close",
+            "4000 good bye",
+            "--wait",
+            "0",
+            &url(&server, "/echo"),
+        ],
+        "",
+    );
+    ended(&output, 0, "", "");
+    server.line(&["session closed", "path=/echo", "code=4000"]);
+}
+
+#[test]
+fn the_exit_status_says_how_it_ended() {
+    let site = Site::with(&["echo_wsh", "async_echo_wsh"]);
+    let server = Server::start(&site);
+    let port = server.port();
+
+    let refused = connect(&[&url(&server, "/nowhere")], "");
+    let said = String::from_utf8_lossy(&refused.stderr);
+    let beginning =
+        format!("wshd: no WebSocket at `ws://localhost:{port}/nowhere`: it answered 404 Not Found");
+    assert!(said.starts_with(&beginning), "{said}");
+    assert_eq!(refused.status.code(), Some(3));
+    let foreign = [
+        "--origin",
+        "http://evil.example",
+        &url(&server, "/async_echo"),
+    ];
+    assert_eq!(connect(&foreign, "").status.code(), Some(3));
+
+    // A server's own close code.
+    let (url, serving) = server_of(|stream| {
+        let mut socket = tungstenite::accept(stream).expect("a handshake");
+        let frame = CloseFrame {
+            code: 4001.into(),
+            reason: "no\u{1b}[31m".into(),
+        };
+        socket.close(Some(frame)).expect("a Close frame");
+        drain(socket);
+    });
+    let closed = connect(&["--wait", "forever", &url], "");
+    ended(
+        &closed,
+        4,
+        "",
+        "wshd: the server closed with 4001 `no\\u{1b}[31m`\n",
+    );
+    serving.join().expect("no panic");
+
+    let (url, serving) = server_of(|stream| drop(tungstenite::accept(stream)));
+    let lost = connect(&["--wait", "forever", &url], "");
+    ended(
+        &lost,
+        5,
+        "",
+        "wshd: the server ended the connection without a Close frame\n",
+    );
+    serving.join().expect("no panic");
+
+    let (url, serving) = server_of(|stream| {
+        let mut socket = tungstenite::accept(stream).expect("a handshake");
+        socket.get_mut().write_all(b"\x83\x00").expect("a frame");
+        // The client says with which code it leaves.
+        let mut frame = [0; 8];
+        socket
+            .get_mut()
+            .read_exact(&mut frame)
+            .expect("a Close frame");
+        assert_eq!(
+            [frame[6] ^ frame[2], frame[7] ^ frame[3]],
+            1002_u16.to_be_bytes()
+        );
+    });
+    let broken = connect(&["--wait", "forever", &url], "");
+    let fault =
+        "wshd: the server breaks the protocol: a frame has the reserved opcode 3 (RFC 6455 §5.2)\n";
+    ended(&broken, 5, "", fault);
+    serving.join().expect("no panic");
+}
+
+#[test]
+fn what_is_no_server_of_websockets_is_said_in_a_sentence() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = listener.local_addr().expect("an address").port();
+    drop(listener);
+    let nothing = connect(&[&format!("127.0.0.1:{port}")], "");
+    let refused =
+        format!("wshd: cannot connect to `127.0.0.1:{port}`: Connection refused (os error 111)\n");
+    ended(&nothing, 1, "", &refused);
+
+    let (url, serving) = server_of(|mut stream| stream.write_all(b"SSH-2.0-x\r\n").expect("bytes"));
+    let ssh = connect(&[&url], "");
+    let said = format!(
+        "wshd: no WebSocket at `{url}`: it does not speak HTTP: its answer begins with `SSH-2.0-x\\r\\n`\n"
+    );
+    ended(&ssh, 3, "", &said);
+    serving.join().expect("no panic");
+
+    let unknown = connect(&["ws://a..b/"], "");
+    let said = String::from_utf8_lossy(&unknown.stderr);
+    assert!(said.starts_with("wshd: cannot find `a..b`: "), "{said}");
+    assert_eq!(unknown.status.code(), Some(1));
+
+    let wrong = connect(&["ftp://a/"], "");
+    ended(
+        &wrong,
+        2,
+        "",
+        "wshd: `ftp://` is no scheme of WebSocket: wants `ws://` or `ws+unix:`\n",
+    );
+
+    // A server that never answers.
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let url = format!("ws://{}/", silent.local_addr().expect("an address"));
+    let late = connect(&["--timeout", "0.2", &url], "");
+    let place = url.trim_start_matches("ws://").trim_end_matches('/');
+    ended(
+        &late,
+        1,
+        "",
+        &format!("wshd: `{place}` does not answer within 0.2 s\n"),
+    );
+}
+
+#[test]
+fn a_unix_socket_is_reached_by_its_path() {
+    let site = Site::empty();
+    let path = site.root().join("a.sock");
+    let listener = UnixListener::bind(&path).expect("a socket");
+    let serving = std::thread::spawn(move || {
+        let (stream, _) = listener.accept().expect("a client");
+        let check = |request: &tungstenite::handshake::server::Request, response| {
+            assert_eq!(request.uri(), "/rooms/a?b");
+            Ok(response)
+        };
+        let mut socket = tungstenite::accept_hdr(stream, check).expect("a handshake");
+        socket
+            .send(Message::text("from a socket"))
+            .expect("sending");
+        drain(socket);
+    });
+
+    let url = format!("ws+unix:{}:/rooms/a?b", path.display());
+    ended(
+        &connect(&["-n", "1", "--wait", "forever", &url], ""),
+        0,
+        "from a socket\n",
+        "",
+    );
+    serving.join().expect("no panic");
+}
+
+#[test]
+fn text_that_is_not_utf8_is_not_sent() {
+    let site = Site::with(&["echo_wsh"]);
+    let server = Server::start(&site);
+    let output = connect(&[&url(&server, "/echo")], b"fine\n\xff\n");
+    let said = "wshd: line 2 of stdin is not UTF-8: `--binary` sends any bytes\n";
+    ended(&output, 1, "fine\n", said);
+}
+
+#[test]
+fn in_a_terminal_lines_may_be_commands_and_nothing_that_comes_steers_it() {
+    let (url, serving) = server_of(|stream| {
+        let mut socket = tungstenite::accept(stream).expect("a handshake");
+        socket
+            .send(Message::text("\u{1b}]0;evil\u{7}"))
+            .expect("sending");
+        loop {
+            match socket.read().expect("a message") {
+                Message::Text(text) => assert_eq!(text.as_str(), "/slash"),
+                Message::Ping(payload) => assert_eq!(&payload[..], b"p"),
+                Message::Close(frame) => {
+                    let frame = frame.expect("a code");
+                    assert_eq!(
+                        (u16::from(frame.code), frame.reason.as_str()),
+                        (4002, "done")
+                    );
+                    break;
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        drain(socket);
+    });
+    // `script`, of bsdutils, gives a program a terminal.
+    let mut script = Command::new("script")
+        .args([
+            "-qec",
+            &format!("{} connect {url}", env!("CARGO_BIN_EXE_wshd")),
+            "/dev/null",
+        ])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("script, of bsdutils, runs");
+    let mut stdin = script.stdin.take().expect("its stdin is piped");
+    stdin
+        .write_all(b"/help\n//slash\n/ping p\n/what\n/close 4002 done\n")
+        .expect("writing");
+    let output = script.wait_with_output().expect("script ends");
+    drop(stdin);
+    serving.join().expect("the server got what was typed");
+
+    let shown = String::from_utf8_lossy(&output.stdout);
+    for wanted in [
+        &format!("wshd: connected to `{url}`"),
+        "< \\u{1b}]0;evil\\u{7}",
+        "/ping [TEXT]",
+        "`/what` is no command",
+    ] {
+        assert!(shown.contains(wanted), "{wanted} in {shown}");
+    }
+    assert!(!shown.contains("\u{1b}]0;"), "{shown}");
+    assert_eq!(output.status.code(), Some(0), "{shown}");
+}
