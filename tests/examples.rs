@@ -60,11 +60,36 @@ fn pages_of_every_origin_may_use_the_examples_of_pywebsocket() {
 }
 
 #[test]
-fn echo_noext_echoes_both_kinds_uncompressed_and_closes_after_goodbye() {
-    let (_site, server) = server("echo_noext");
+fn the_two_echoes_send_both_kinds_back_and_close_after_goodbye() {
+    let site = Site::with(&["echo_wsh", "echo_noext_wsh"]);
+    let server = Server::start(&site);
 
+    for path in ["/echo", "/echo_noext"] {
+        let mut client = Raw::open(&server, path);
+        echoes_until_goodbye(&mut client);
+    }
+
+    let compressed = ["Sec-WebSocket-Extensions: permessage-deflate"];
+    let (_, head) = Raw::open_with(&server, "/echo", DEFLATE);
+    assert_eq!(header_lines(&head, "Sec-WebSocket-Extensions"), compressed);
     let (mut client, head) = Raw::open_with(&server, "/echo_noext", DEFLATE);
     assert_eq!(header_lines(&head, "Sec-WebSocket-Extensions"), [""; 0]);
+    echoes_until_goodbye(&mut client);
+}
+
+#[test]
+fn the_map_file_of_pywebsocket_leads_from_the_root_to_the_echo() {
+    let site = Site::with(&["echo_wsh"]);
+    let map = concat!(env!("CARGO_MANIFEST_DIR"), "/../handlers/handler_map.txt");
+    let server = Server::builder(&site).args(["-m", map]).start();
+
+    assert_eq!(server.connect("/").ask("hello"), "hello");
+    assert_eq!(server.connect("/echo").ask("hello"), "hello");
+}
+
+/// Sends text and binary messages, and then the one that ends the session.
+#[track_caller]
+fn echoes_until_goodbye(client: &mut Raw) {
     for (first, payload) in [(0x81, "a".repeat(500)), (0x82, "Goodbye".to_owned())] {
         client.send(&frame(first, payload.as_bytes()));
         assert_eq!(client.frame(), Some((first, payload.into_bytes())));
@@ -126,6 +151,28 @@ fn close_answers_a_close_with_its_code_and_its_reason() {
         client.send(&frame(0x88, &body));
         assert_eq!(client.frame(), Some((0x88, body)));
         assert_eq!(client.frame(), None);
+    }
+}
+
+// Where the server does better than pywebsocket, as handlers/README.md says.
+
+#[test]
+fn a_subprotocol_that_an_example_does_not_speak_is_left_to_the_client() {
+    let (_site, server) = server("close");
+
+    let (_, head) = Raw::open_with(&server, "/close", "Sec-WebSocket-Protocol: tea\r\n");
+
+    assert_eq!(header_lines(&head, "Sec-WebSocket-Protocol"), [""; 0]);
+}
+
+#[test]
+fn a_close_is_answered_with_its_code_and_a_wrong_one_with_1002() {
+    let (_site, server) = server("bench");
+
+    for (code, answered) in [(1000, 1000), (3000, 3000), (999, 1002), (1005, 1002)] {
+        let mut client = Raw::open(&server, "/bench");
+        client.send(&frame(0x88, &close_body(code, "")));
+        assert_eq!(client.close_code(), answered, "{code}");
     }
 }
 
