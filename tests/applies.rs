@@ -39,6 +39,10 @@ const ROWS: &[Row] = &[
     // First on its server: the probe asks whether a line of that level was ever logged.
     Row { key: "log_level", applies: AT_ONCE, lines: ["", "log_level = \"debug\""], probe: logs_debug, shows: ["no", "yes"] },
     Row { key: "listen", applies: RESTART, lines: ["", "listen = [\"127.0.0.1:1\"]"], probe: |w| w.asks_for_restart("listen"), shows: ["no", "yes"] },
+    Row { key: "unix_mode", applies: RESTART, lines: ["", "unix_mode = \"666\""], probe: |w| w.asks_for_restart("unix_mode"), shows: ["no", "yes"] },
+    Row { key: "listen_backlog", applies: RESTART, lines: ["", "listen_backlog = 1"], probe: |w| w.asks_for_restart("listen_backlog"), shows: ["no", "yes"] },
+    Row { key: "validation_host", applies: CONNECTION, lines: ["", "validation_host = \"127.0.0.1\""], probe: |w| w.status("ws://localhost/echo", ""), shows: ["101", "404"] },
+    Row { key: "validation_port", applies: CONNECTION, lines: ["", "validation_port = 81"], probe: |w| w.status("ws://localhost/echo", ""), shows: ["101", "404"] },
     Row { key: "stage_dir", applies: RESTART, lines: ["", "stage_dir = \"elsewhere\""], probe: |w| w.asks_for_restart("stage_dir"), shows: ["no", "yes"] },
     Row { key: "every_address", applies: RESTART, lines: ["", "[tls]\nevery_address = true\ncertificates = [{ certificate = \"none.pem\" }]"], probe: |w| w.asks_for_restart("every_address"), shows: ["no", "yes"] },
     Row { key: "hosts", applies: CONNECTION, lines: ["", "hosts = \"any\""], probe: |w| w.status_for("/echo", "evil.example", ""), shows: ["421", "101"] },

@@ -245,7 +245,7 @@ fn a_plugin_whose_init_returns_after_it_was_given_up_is_shut_down() {
 fn a_panic_on_the_control_road_ends_neither_the_road_nor_a_wait_for_it() {
     let site = Site::empty();
     let config = wshd::config::Config {
-        listen: vec![([127, 0, 0, 1], 0).into()],
+        listen: vec![wshd::config::Endpoint::Plain(([127, 0, 0, 1], 0).into())],
         handlers_dir: site.handlers(),
         ..Default::default()
     };

@@ -37,6 +37,7 @@ mod hosts;
 mod lasting;
 mod lengths;
 mod lifetimes;
+mod listening;
 mod liveness;
 mod loading;
 mod logging;

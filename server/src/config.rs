@@ -5,6 +5,7 @@
 pub(crate) mod authority;
 mod compare;
 pub(crate) mod document_root;
+mod endpoint;
 mod environment;
 mod fault;
 mod file;
@@ -24,14 +25,15 @@ pub(crate) mod topics;
 mod values;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::Value;
 use tracing::warn;
 
-pub use self::fault::{ConfigError, ConfigFault};
+pub use self::endpoint::Endpoint;
+pub use self::fault::{ConfigError, ConfigFault, ListenFault, ListenFaultCause};
 pub use self::flags::connect::{CloseText, ConnectOptions};
 pub use self::flags::{CommandLine, Flags, Style, Subcommand};
 pub use self::settings::limits::{Deflate, HandlerLimits, Limits, SessionLimits};
@@ -62,10 +64,18 @@ pub struct Config {
     pub file: Option<PathBuf>,
     /// Where a file is looked for, in this order, if no flag and no variable names one; absolute.
     pub file_places: Vec<PathBuf>,
-    /// Where to listen. Port 0 is one free port for all addresses.
-    pub listen: Vec<SocketAddr>,
-    /// Certificates, and which addresses speak TLS.
+    /// Where to listen. Port 0 is one free port for all plain addresses, and another one for all with TLS.
+    pub listen: Vec<Endpoint>,
+    /// Certificates, and whether all addresses speak TLS.
     pub tls: TlsConfig,
+    /// The mode of Unix sockets.
+    pub unix_mode: u32,
+    /// The connections that may wait to be accepted at each endpoint.
+    pub listen_backlog: u16,
+    /// The host that a WebSocket's absolute target must name.
+    pub validation_host: Option<String>,
+    /// The port that a WebSocket's absolute target must name.
+    pub validation_port: Option<u16>,
     /// The directory of compiled handlers, watched; absolute.
     pub handlers_dir: PathBuf,
     /// The directory below which plugins are looked for; absolute. Names stay relative to `handlers_dir`.
@@ -277,10 +287,14 @@ impl Default for Config {
             hosts_by: DecidedBy::File,
             handlers_json: true,
             listen: vec![
-                SocketAddr::from(([127, 0, 0, 1], 9998)),
-                SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], 9998)),
+                Endpoint::Plain((Ipv4Addr::LOCALHOST, 9998).into()),
+                Endpoint::Plain((Ipv6Addr::LOCALHOST, 9998).into()),
             ],
             tls: TlsConfig::default(),
+            unix_mode: 0o660,
+            listen_backlog: 1024,
+            validation_host: None,
+            validation_port: None,
             handlers_dir: PathBuf::from("handlers"),
             scan_dir: PathBuf::from("handlers"),
             allow_handlers_outside_root_dir: false,

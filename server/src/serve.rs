@@ -1,5 +1,7 @@
 //! The whole server, from its configuration to its last session: binds, loads, accepts, drains.
 
+mod urls;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,11 +11,13 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
+use self::urls::Urls;
 use crate::border::watchdog;
 use crate::config::document_root::{self, NoPages};
-use crate::config::{Config, Limits};
+use crate::config::{Config, Endpoint, Limits};
 use crate::connection::admission::Admission;
-use crate::connection::listener::{self, ListenError, Listener};
+use crate::connection::listener::binding::{self, ListenError};
+use crate::connection::listener::{self, Listener};
 use crate::connection::overlay::Overlay;
 use crate::connection::refusal_log::RefusalLog;
 use crate::connection::server::Server;
@@ -75,7 +79,7 @@ impl Serving {
         }
         document_root::check(&config)?;
         // A busy port is an error before any handler runs.
-        let listeners = listener::bind(&config.listen, config.tls.every_address)?;
+        let listeners = binding::bind(&config)?;
         let tls = TlsSettings::read(&config.tls)?;
         let connections_max = config.limits.connections_max;
         let config = Arc::new(ArcSwap::from_pointee(config));
@@ -105,13 +109,11 @@ impl Serving {
         })
     }
 
-    /// The port that answers `localhost`.
+    /// The port that answers `localhost`; 0 if the server listens on Unix sockets only.
     pub fn port(&self) -> u16 {
-        let addresses = self
-            .listeners
-            .iter()
-            .filter_map(|listener| listener.local_addr().ok());
-        addresses.map(|address| address.port()).next().unwrap_or(0)
+        let endpoints = self.listeners.iter().map(Listener::endpoint);
+        let address = endpoints.filter_map(Endpoint::address).next();
+        address.map_or(0, |address| address.port())
     }
 
     /// The control over the road of a change.
@@ -139,14 +141,10 @@ impl Serving {
         let sessions = self.shared.sessions.clone();
         tokio::spawn(async move { sessions.run_alarms().await });
         let (alive, mut ended) = mpsc::channel(1);
-        let port = self.port();
-        let has_tls = self.listeners.iter().all(Listener::is_tls);
+        let urls = Urls::of(self.listeners.iter().map(Listener::endpoint));
         let mut accepting = JoinSet::new();
         for listener in self.listeners {
-            if let Ok(address) = listener.local_addr() {
-                let scheme = if listener.is_tls() { "tls:" } else { "" };
-                info!(address = %format_args!("{scheme}{address}"), "listening");
-            }
+            info!(address = %listener.endpoint(), "listening");
             accepting.spawn(listener::accept(
                 listener,
                 self.server.clone(),
@@ -154,13 +152,12 @@ impl Serving {
             ));
         }
         drop(alive);
-        let s = if has_tls { "s" } else { "" };
         for handler in self.server.router.names() {
-            info!(%handler, url = %format_args!("ws{s}://localhost:{port}/{handler}"), "handler answers");
+            info!(%handler, url = %format_args!("{}/{handler}", urls.sessions), "handler answers");
         }
         let config = self.server.config.load();
         if config.document_root.is_some() || config.has_built_in_pages() {
-            info!(url = %format_args!("http{s}://localhost:{port}/"), "pages");
+            info!(url = %format_args!("{}/", urls.pages), "pages");
         }
 
         stop.await;

@@ -23,7 +23,7 @@ pub(crate) struct Steady {
 }
 
 impl Steady {
-    fn plain(socket: TcpStream) -> Steady {
+    pub(crate) fn plain(socket: TcpStream) -> Steady {
         Steady { socket, tls: None }
     }
 

@@ -2,6 +2,9 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -108,14 +111,18 @@ impl Builder {
     }
 }
 
-/// Returns the port of the address in a log line.
+/// Returns the port of the address in a log line; 0 for a Unix socket.
 fn port_in(line: &str) -> u16 {
     let address = line
         .split("address=")
         .nth(1)
         .and_then(|rest| rest.split_whitespace().next());
-    let address = address.map(|it| it.strip_prefix("tls:").unwrap_or(it));
-    let address: SocketAddr = address.and_then(|a| a.parse().ok()).expect("an address");
+    let address = address.expect("an address");
+    if address.starts_with("unix:") {
+        return 0;
+    }
+    let address = address.strip_prefix("tls:").unwrap_or(address);
+    let address: SocketAddr = address.parse().expect("an address");
     address.port()
 }
 
@@ -185,7 +192,12 @@ impl Server {
     /// Sends bytes and returns what comes back: until the server closes, or to the end of the head of a 101.
     #[track_caller]
     pub(crate) fn exchange(&self, request: &[u8]) -> String {
-        let mut stream = self.raw();
+        Server::exchange_over(self.raw(), request)
+    }
+
+    /// Sends bytes over this connection and returns what comes back, as [`exchange`](Self::exchange) does.
+    #[track_caller]
+    pub(crate) fn exchange_over(mut stream: TcpStream, request: &[u8]) -> String {
         stream.write_all(request).expect("sending a request");
         let mut answer = Vec::new();
         let mut buffer = [0; 4096];
@@ -211,6 +223,16 @@ impl Server {
             .expect("a timeout");
         stream.set_nodelay(true).expect("no delay");
         stream
+    }
+
+    /// Connects to the Unix socket at `path`. Its bytes are read and written as those of TCP are.
+    #[track_caller]
+    pub(crate) fn raw_unix(path: &Path) -> TcpStream {
+        let stream = UnixStream::connect(path).expect("the server listens");
+        stream
+            .set_read_timeout(Some(Duration::from_secs(20) * patience()))
+            .expect("a timeout");
+        OwnedFd::from(stream).into()
     }
 
     /// Returns how many sessions and handshakes a handler has, by the list of handlers.

@@ -139,7 +139,8 @@ impl Request<'_> {
         self.client_addr.parse().ok()
     }
 
-    /// The client's address as the server writes it, also where it has no IP address and port.
+    /// The client's address as the server writes it, also where it has no IP address and port: `unix:4711/1000` is
+    /// process 4711 of user 1000, connected to a Unix socket.
     #[must_use]
     pub fn client(&self) -> &str {
         self.client_addr

@@ -115,7 +115,8 @@ impl Request {
         self
     }
 
-    /// Sets the address at the other end of the connection. It is `127.0.0.1:49152` by default.
+    /// Sets the address at the other end of the connection. It is `127.0.0.1:49152` by default. The client of a Unix
+    /// socket has none: there wshd says which process and which user it is, `unix:4711/1000`.
     pub fn remote_addr(mut self, address: &str) -> Self {
         self.parts.remote_addr = address.into();
         self

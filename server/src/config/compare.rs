@@ -9,6 +9,8 @@ impl Config {
     pub fn restart_needed(&self, new: &Config) -> Vec<&'static str> {
         [
             ("listen", self.listen != new.listen),
+            ("unix_mode", self.unix_mode != new.unix_mode),
+            ("listen_backlog", self.listen_backlog != new.listen_backlog),
             ("stage_dir", self.stage_dir != new.stage_dir),
             ("kind", self.engine != new.engine),
             (

@@ -2,6 +2,7 @@
 //!
 //! `{}` is one line, for a log. `{:#}` adds the line of the file, with the place underlined.
 
+mod listen;
 mod pattern;
 mod route;
 
@@ -9,6 +10,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+pub use self::listen::{ListenFault, ListenFaultCause};
 pub(super) use self::pattern::PatternFault;
 pub(super) use self::route::RouteFault;
 use super::source::Place;
@@ -43,6 +45,8 @@ pub enum ConfigError {
     },
     /// TLS is wanted, and something that it needs is not decided.
     Tls(&'static str),
+    /// The server cannot listen where it is to.
+    Listen(Box<ListenFault>),
     /// All faults of the file, in the order of their places.
     Faults(Vec<ConfigFault>),
 }
@@ -83,20 +87,13 @@ impl fmt::Display for ConfigError {
                 scan_dir,
                 handlers_dir,
             } => {
-                if let Some(place) = place {
-                    write!(f, "{place}: ")?;
-                }
-                write!(
-                    f,
-                    "the scan directory `{}` does not lie below the handlers directory `{}`",
-                    scan_dir.display(),
-                    handlers_dir.display()
-                )?;
-                match place {
-                    Some(place) if f.alternate() => write!(f, "\n{}", place.excerpt()),
-                    _ => Ok(()),
-                }
+                let (scan_dir, handlers_dir) = (scan_dir.display(), handlers_dir.display());
+                let what = format_args!(
+                    "the scan directory `{scan_dir}` does not lie below the handlers directory `{handlers_dir}`"
+                );
+                tell_at(place.as_ref(), &what, f)
             }
+            ConfigError::Listen(fault) => tell_at(fault.place.as_ref(), fault, f),
             ConfigError::Faults(faults) if f.alternate() => {
                 for (index, fault) in faults.iter().enumerate() {
                     let separator = if index == 0 { "" } else { "\n" };
@@ -289,6 +286,19 @@ impl fmt::Display for What {
                 did_you_mean(f, suggestion.as_deref())
             }
         }
+    }
+}
+
+/// Writes what is wrong at a place, if it is at one.
+fn tell_at(
+    place: Option<&Place>,
+    what: &dyn fmt::Display,
+    f: &mut fmt::Formatter<'_>,
+) -> fmt::Result {
+    match place {
+        None => what.fmt(f),
+        Some(place) if f.alternate() => write!(f, "{place}: {what}\n{}", place.excerpt()),
+        Some(place) => write!(f, "{place}: {what}"),
     }
 }
 

@@ -1,7 +1,20 @@
-//! Reads addresses to listen on: `127.0.0.1`, `::1`, `[::1]:9998`, `localhost:9998`.
+//! Reads where to listen: `127.0.0.1`, `[::1]:9998`, `localhost:9998`, `tls:0.0.0.0:9999`, `unix:wshd.sock`.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
+
+use super::endpoint::Endpoint;
+use super::values::absolute;
+
+/// What an entry of `listen` or a `--server-host` says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum ListenEntry {
+    Plain(ListenAddress),
+    Tls(ListenAddress),
+    /// The path of a Unix socket, as written.
+    Unix(PathBuf),
+}
 
 /// An address to listen on, or `localhost` for both loopback addresses, with or without a port.
 ///
@@ -12,29 +25,83 @@ pub(super) struct ListenAddress {
     port: Option<u16>,
 }
 
+impl ListenEntry {
+    /// Whether nothing is missing. An address without a port is not complete.
+    pub(super) fn is_complete(&self) -> bool {
+        match self {
+            ListenEntry::Plain(address) | ListenEntry::Tls(address) => address.port.is_some(),
+            ListenEntry::Unix(_) => true,
+        }
+    }
+
+    /// Whether clients speak TLS.
+    pub(super) fn is_tls(&self) -> bool {
+        matches!(self, ListenEntry::Tls(_))
+    }
+
+    /// Where to listen, with `port` where an address has none. A path is relative to `base`, which is absolute.
+    pub(super) fn endpoints(&self, port: u16, base: &Path) -> Vec<Endpoint> {
+        match self {
+            ListenEntry::Plain(address) => address.with_port(port).map(Endpoint::Plain).collect(),
+            ListenEntry::Tls(address) => address.with_port(port).map(Endpoint::Tls).collect(),
+            ListenEntry::Unix(path) => vec![Endpoint::Unix(absolute(base, path))],
+        }
+    }
+}
+
 impl ListenAddress {
     /// The addresses to bind, with `port` where none was written.
-    pub(super) fn with_port(&self, port: u16) -> impl Iterator<Item = SocketAddr> + '_ {
+    fn with_port(&self, port: u16) -> impl Iterator<Item = SocketAddr> + '_ {
         let port = self.port.unwrap_or(port);
         self.addresses
             .iter()
             .map(move |address| SocketAddr::new(*address, port))
     }
+}
 
-    /// The addresses to bind, if a port was written.
-    pub(super) fn complete(&self) -> Option<impl Iterator<Item = SocketAddr> + '_> {
-        self.port.map(|port| self.with_port(port))
+/// The text is not a [`ListenEntry`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum NotAListenEntry {
+    #[error("wants {LISTEN_ENTRY_WANTED}")]
+    Address,
+    #[error("wants {UNIX_PATH_WANTED}")]
+    Path,
+}
+
+/// What `--server-host` wants, in words.
+pub(super) const LISTEN_ENTRY_WANTED: &str = "an address like `127.0.0.1`, `::1`, `0.0.0.0` or `localhost`, with or without a port and `tls:` before it, \
+     or a path like `unix:/run/wshd.sock`";
+/// What stands behind `unix:`, in words.
+pub(super) const UNIX_PATH_WANTED: &str =
+    "the path of a file behind `unix:`, like `unix:/run/wshd.sock`";
+
+impl FromStr for ListenEntry {
+    type Err = NotAListenEntry;
+
+    fn from_str(text: &str) -> Result<ListenEntry, NotAListenEntry> {
+        if let Some(path) = text.strip_prefix("unix:") {
+            let is_file = !path.is_empty() && !path.starts_with('@') && !path.contains('\0');
+            let is_named = is_file && !path.ends_with(['/', '.']);
+            return match is_named {
+                true => Ok(ListenEntry::Unix(path.into())),
+                false => Err(NotAListenEntry::Path),
+            };
+        }
+        let (address, is_tls) = match text.strip_prefix("tls:") {
+            Some(address) => (address, true),
+            None => (text, false),
+        };
+        let address = address.parse().map_err(|_| NotAListenEntry::Address)?;
+        Ok(match is_tls {
+            true => ListenEntry::Tls(address),
+            false => ListenEntry::Plain(address),
+        })
     }
 }
 
 /// The text is not a [`ListenAddress`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("wants {LISTEN_ADDRESS_WANTED}")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct NotAListenAddress;
-
-/// What `--server-host` wants, in words.
-pub(super) const LISTEN_ADDRESS_WANTED: &str =
-    "an address like `127.0.0.1`, `::1`, `0.0.0.0` or `localhost`, with or without a port";
 
 impl FromStr for ListenAddress {
     type Err = NotAListenAddress;
@@ -96,6 +163,39 @@ mod tests {
             ("LocalHost:0", &["127.0.0.1:0", "[::1]:0"]),
         ] {
             assert_eq!(bound(text), addresses, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_entry_is_an_address_with_or_without_tls_or_the_path_of_a_socket() {
+        let endpoints = |text: &str| -> Vec<String> {
+            let entry: ListenEntry = text.parse().expect(text);
+            let endpoints = entry.endpoints(1, Path::new("/etc"));
+            endpoints.iter().map(ToString::to_string).collect()
+        };
+        for (text, expected) in [
+            ("127.0.0.1:2", ["127.0.0.1:2"].as_slice()),
+            ("tls:0.0.0.0", &["tls:0.0.0.0:1"]),
+            ("tls:[::]:443", &["tls:[::]:443"]),
+            ("tls:localhost:2", &["tls:127.0.0.1:2", "tls:[::1]:2"]),
+            ("unix:/run/w.sock", &["unix:/run/w.sock"]),
+            ("unix:w.sock", &["unix:/etc/w.sock"]),
+            ("unix:./tls:x", &["unix:/etc/tls:x"]),
+        ] {
+            assert_eq!(endpoints(text), expected, "{text}");
+        }
+        for (text, error) in [
+            ("tls:", NotAListenEntry::Address),
+            ("tls:tls:127.0.0.1", NotAListenEntry::Address),
+            ("tls:unix:/a", NotAListenEntry::Address),
+            ("TLS:127.0.0.1", NotAListenEntry::Address),
+            ("unix", NotAListenEntry::Address),
+            ("unix:", NotAListenEntry::Path),
+            ("unix:@wshd", NotAListenEntry::Path),
+            ("unix:/run/", NotAListenEntry::Path),
+            ("unix:..", NotAListenEntry::Path),
+        ] {
+            assert_eq!(text.parse::<ListenEntry>(), Err(error), "{text}");
         }
     }
 

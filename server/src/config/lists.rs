@@ -1,18 +1,17 @@
-//! Reads the values that are lists: `listen`, `hosts` and `origins`.
-
-use std::net::SocketAddr;
+//! Reads the values that are lists: `listen`, `hosts` and `origins`; and texts that are like an entry of one.
 
 use toml::de::{DeArray, DeValue};
 
 use super::authority::Authority;
 use super::fault::What;
-use super::listen_address::ListenAddress;
+use super::listen_address::{ListenEntry, NotAListenEntry, UNIX_PATH_WANTED};
 use super::origin::Pattern;
+use super::settings::PlacedEndpoint;
 use super::values::{FileEntry, Reader};
 use super::{Hosts, Origins, SAME_HOST};
 
-/// `listen = ["127.0.0.1:9998", "[::1]:9998"]`; at least one, and none twice.
-pub(super) fn listen(reader: &mut Reader<'_>, entry: FileEntry<'_>) -> Option<Vec<SocketAddr>> {
+/// `listen = ["127.0.0.1:9998", "tls:[::1]:9999", "unix:wshd.sock"]`; at least one, and none twice.
+pub(super) fn listen(reader: &mut Reader<'_>, entry: FileEntry<'_>) -> Option<Vec<PlacedEndpoint>> {
     let items = match entry.value.get_ref() {
         DeValue::Array(items) if items.is_empty() => {
             reader.wrong_type(entry, "a list of addresses like `[\"127.0.0.1:9998\"]`");
@@ -22,30 +21,55 @@ pub(super) fn listen(reader: &mut Reader<'_>, entry: FileEntry<'_>) -> Option<Ve
         // A single address needs no brackets.
         _ => vec![entry.value],
     };
-    let mut listen = Vec::new();
+    let mut listen: Vec<PlacedEndpoint> = Vec::new();
     for value in items {
-        let host = value
-            .get_ref()
-            .as_str()
-            .and_then(|text| text.parse::<ListenAddress>().ok());
-        let Some(addresses) = host.as_ref().and_then(ListenAddress::complete) else {
-            reader.unwanted(
-                FileEntry { value, ..entry },
-                "an address like `127.0.0.1:9998`",
-                None,
-            );
-            continue;
+        let text = value.get_ref().as_str().unwrap_or_default();
+        let read = match text.parse::<ListenEntry>() {
+            Ok(read) if read.is_complete() => read,
+            Ok(_) | Err(NotAListenEntry::Address) => {
+                reader.unwanted(FileEntry { value, ..entry }, LISTEN_WANTED, None);
+                continue;
+            }
+            Err(NotAListenEntry::Path) => {
+                reader.unwanted(FileEntry { value, ..entry }, UNIX_PATH_WANTED, None);
+                continue;
+            }
         };
-        for address in addresses {
-            if listen.contains(&address) {
-                let address = address.to_string();
-                reader.fault(reader.value_place(value), What::ListensTwice { address });
+        let place = reader.value_place(value);
+        for endpoint in reader.endpoints(&read) {
+            if listen.iter().any(|it| it.endpoint.excludes(&endpoint)) {
+                // Of an address with and without TLS, the address is what they have in common.
+                let address = endpoint.address().map(|address| address.to_string());
+                let address = address.unwrap_or_else(|| endpoint.to_string());
+                reader.fault(place.clone(), What::ListensTwice { address });
             } else {
-                listen.push(address);
+                let place = Some(place.clone());
+                listen.push(PlacedEndpoint { endpoint, place });
             }
         }
     }
     Some(listen)
+}
+
+/// `unix_mode = "660"`: three octal digits, or four of which the first is 0.
+pub(super) fn mode(reader: &mut Reader<'_>, entry: FileEntry<'_>) -> Option<u32> {
+    let text = entry.value.get_ref().as_str();
+    let digits = text.map(|text| match text.len() {
+        4 => text.strip_prefix('0').unwrap_or_default(),
+        _ => text,
+    });
+    let digits =
+        digits.filter(|text| text.len() == 3 && text.bytes().all(|it| it.is_ascii_digit()));
+    let mode = digits.and_then(|digits| u32::from_str_radix(digits, 8).ok());
+    if mode.is_none() {
+        reader.unwanted(entry, "three octal digits like `\"660\"`", None);
+    }
+    mode
+}
+
+/// A name of one host, without a port.
+pub(super) fn one_host(text: &str) -> Option<String> {
+    (is_host(text) && !text.starts_with("*.")).then(|| text.to_owned())
 }
 
 /// `origins = "same-host"`, `"any"`, or a list of origins.
@@ -187,6 +211,11 @@ const ORIGIN_WANTED: &str = "an origin as browsers write it, like `https://examp
      all below a host like `https://*.example.com`, or `same-host`";
 const HOST_NAME_WANTED: &str =
     "the name of a host without scheme and port, like `example.com` or `*.example.com`";
+/// What an entry of `listen` wants, in words.
+const LISTEN_WANTED: &str = "an address like `127.0.0.1:9998` or `tls:127.0.0.1:9999`, or a path like `unix:/run/wshd.sock`";
+/// What `validation_host` wants, in words.
+pub(super) const ONE_HOST_WANTED: &str =
+    "the name of a host or an address, without scheme and port, like `example.com`";
 /// What `--origins` wants, in words.
 pub(super) const ORIGINS_WANTED: &str =
     "`same-host`, `any`, or origins with commas like `same-host,https://example.com`";

@@ -2,15 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Config;
+use super::endpoint::Endpoint;
 use super::environment::Environment;
-use super::fault::ConfigError;
+use super::fault::{ConfigError, ListenFault, ListenFaultCause};
 use super::file;
 use super::flags::Flags;
 use super::routes::Routes;
-use super::settings::ConfigDraft;
+use super::settings::{ConfigDraft, PlacedEndpoint};
 use super::source::Source;
 use super::values::absolute;
+use super::{Config, TlsConfig};
 use crate::process::regular_file;
 
 impl Flags {
@@ -86,7 +87,7 @@ fn find(
     Ok(None)
 }
 
-/// Makes the directories absolute, and adds the routes of the map file.
+/// Makes the directories absolute, adds the routes of the map file, and checks where to listen.
 fn finish(
     draft: ConfigDraft,
     mut routes: Routes,
@@ -94,6 +95,7 @@ fn finish(
 ) -> Result<Config, ConfigError> {
     let ConfigDraft {
         mut config,
+        listen,
         scan_dir,
     } = draft;
     // The default is relative to the file, if there is one.
@@ -111,6 +113,7 @@ fn finish(
     }
     config.scan_dir = scan_dir;
     config.tls.check()?;
+    config.listen = endpoints(listen, &config.tls)?;
     if let Some(map) = &config.handlers_map_file {
         routes.read_map_file(map, working_dir)?;
     }
@@ -118,5 +121,50 @@ fn finish(
     Ok(config)
 }
 
+/// Where to listen, if all of it can be listened on.
+fn endpoints(listen: Vec<PlacedEndpoint>, tls: &TlsConfig) -> Result<Vec<Endpoint>, ConfigError> {
+    let mut endpoints: Vec<Endpoint> = Vec::new();
+    for PlacedEndpoint { endpoint, place } in listen {
+        let endpoint = match endpoint {
+            Endpoint::Plain(address) if tls.every_address => Endpoint::Tls(address),
+            endpoint => endpoint,
+        };
+        let other = endpoints.iter().find(|it| it.excludes(&endpoint)).cloned();
+        if let Some(cause) = listen_fault(&endpoint, other, tls) {
+            return Err(ConfigError::Listen(Box::new(ListenFault {
+                place,
+                endpoint,
+                cause,
+            })));
+        }
+        endpoints.push(endpoint);
+    }
+    Ok(endpoints)
+}
+
+/// Why `endpoint` cannot be listened on. `other` is listened on too, and excludes it.
+fn listen_fault(
+    endpoint: &Endpoint,
+    other: Option<Endpoint>,
+    tls: &TlsConfig,
+) -> Option<ListenFaultCause> {
+    if let Some(other) = other {
+        return Some(ListenFaultCause::Excluded { other });
+    }
+    match endpoint {
+        Endpoint::Plain(_) => None,
+        Endpoint::Tls(_) => {
+            let has_none = tls.certificates.is_empty();
+            has_none.then_some(ListenFaultCause::NoCertificates)
+        }
+        Endpoint::Unix(path) => {
+            let bytes = path.as_os_str().len();
+            (bytes > SOCKET_PATH_BYTES_MAX).then_some(ListenFaultCause::LongPath { bytes })
+        }
+    }
+}
+
+/// The longest path of a Unix socket on Linux (`unix(7)`), without the NUL behind it.
+pub(super) const SOCKET_PATH_BYTES_MAX: usize = 107;
 /// Where the file is looked for when it is not named.
 const PLACES: [&str; 2] = ["config.toml", "config/config.toml"];

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use clap::builder::ValueParser;
 
 pub(super) use self::kind::{LEVEL_WANTED, ValueKind, WrongText};
+use super::endpoint::Endpoint;
 use super::source::Place;
 use super::{Config, DecidedBy};
 
@@ -129,12 +130,40 @@ impl Heading {
 }
 
 /// A configuration while its layers are put together.
-#[derive(Default)]
 pub(super) struct ConfigDraft {
     pub(super) config: Config,
+    /// Where to listen, in place of what `config` says of that.
+    pub(super) listen: Vec<PlacedEndpoint>,
     /// The scan directory, and where the file says it. Without one it is the handlers directory, which
     /// may still change.
     pub(super) scan_dir: Option<(PathBuf, Option<Place>)>,
+}
+
+/// Where to listen.
+#[derive(Clone, Debug)]
+pub(super) struct PlacedEndpoint {
+    pub(super) endpoint: Endpoint,
+    /// Where it is written, if it is in the file.
+    pub(super) place: Option<Place>,
+}
+
+impl From<Endpoint> for PlacedEndpoint {
+    /// An endpoint that no file says.
+    fn from(endpoint: Endpoint) -> PlacedEndpoint {
+        let place = None;
+        PlacedEndpoint { endpoint, place }
+    }
+}
+
+impl Default for ConfigDraft {
+    fn default() -> ConfigDraft {
+        let config = Config::default();
+        ConfigDraft {
+            listen: config.listen.iter().cloned().map(Into::into).collect(),
+            config,
+            scan_dir: None,
+        }
+    }
 }
 
 /// A flag, whatever the type that its setting changes.

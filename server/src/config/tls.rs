@@ -52,7 +52,7 @@ impl TlsConfig {
     /// Fails if TLS is wanted and something that it needs is not decided.
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         let why = if self.every_address && self.certificates.is_empty() {
-            "TLS needs a certificate and its key: `--certificate FILE --private-key FILE`, or `certificates` under `[tls]`"
+            NEEDS_CERTIFICATE
         } else if self.client_auth != ClientAuth::None && self.client_ca.is_none() {
             "certificates of clients need a CA that signs them: `--tls-client-ca FILE`, or `client_ca` under `[tls]`"
         } else {
@@ -96,6 +96,8 @@ pub(super) fn certificates(
     Some(pairs)
 }
 
+/// What is said where TLS is wanted and there is no certificate.
+pub(super) const NEEDS_CERTIFICATE: &str = "TLS needs a certificate and its key: `--certificate FILE --private-key FILE`, or `certificates` under `[tls]`";
 const CERTIFICATES_WANTED: &str =
     "a list like `[{ certificate = \"cert.pem\", key = \"key.pem\" }]`";
 /// What a key with a file of TLS wants, in words.

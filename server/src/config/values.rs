@@ -7,7 +7,9 @@ use serde_json::Value;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::endpoint::Endpoint;
 use super::fault::{ConfigFault, What, nearest};
+use super::listen_address::ListenEntry;
 use super::source::{Place, Source};
 
 /// A key and its value.
@@ -133,6 +135,11 @@ impl<'a> Reader<'a> {
             }
             Some(path) => Some(absolute(self.base, Path::new(path))),
         }
+    }
+
+    /// Where an entry that needs no port listens. Paths are relative to the file.
+    pub(super) fn endpoints(&self, entry: &ListenEntry) -> Vec<Endpoint> {
+        entry.endpoints(0, self.base)
     }
 
     /// Reads one of these words, and answers what comes with it.

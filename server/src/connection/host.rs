@@ -4,8 +4,10 @@
 //! host of the server that listens there. So a server that listens on loopback addresses only answers
 //! for names that always mean the machine itself, and for those that `hosts` lists.
 
-use crate::config::Hosts;
+use arc_swap::ArcSwap;
+
 use crate::config::authority::{Authority, is_below};
+use crate::config::{Config, Hosts};
 use crate::connection::reply::Reply;
 use crate::http::head::Head;
 use crate::http::target::Target;
@@ -26,8 +28,25 @@ pub(super) fn of(head: &Head, target: &Target) -> Result<String, Reply> {
         }
     };
     // The authority of an absolute target counts instead (RFC 9112 §3.2.2).
-    let host = target.authority.as_deref().unwrap_or(host);
+    let host = (target.origin.as_ref()).map_or(host, |origin| &*origin.authority);
     Ok(host.to_owned())
+}
+
+/// Whether the absolute target of a WebSocket is for the host and the port that the configuration wants. Other
+/// targets name neither.
+pub(super) fn is_valid_target(target: &Target, config: &ArcSwap<Config>) -> bool {
+    let Some(origin) = (target.origin.as_ref()).filter(|origin| origin.scheme.is_websocket())
+    else {
+        return true;
+    };
+    let Some(found) = Authority::parse(&origin.authority) else {
+        return false;
+    };
+    let config = config.load();
+    let port = found.port.unwrap_or(origin.scheme.default_port());
+    let is_host = |wanted: &String| wanted.eq_ignore_ascii_case(found.host);
+    config.validation_host.as_ref().is_none_or(is_host)
+        && config.validation_port.is_none_or(|wanted| wanted == port)
 }
 
 /// Whether the server answers a request for `host`. `is_loopback_only`: the server listens on loopback
@@ -79,6 +98,36 @@ mod tests {
         ] {
             let expected = expected.map(str::to_owned);
             assert_eq!(host_of(request), expected, "{request}");
+        }
+    }
+
+    #[test]
+    fn the_absolute_target_of_a_websocket_is_for_the_host_and_port_that_are_wanted() {
+        let wanted = |host: Option<&str>, port| {
+            ArcSwap::from_pointee(Config {
+                validation_host: host.map(str::to_owned),
+                validation_port: port,
+                ..Config::default()
+            })
+        };
+        for (target, host, port, expected) in [
+            ("/echo", Some("a"), Some(1), true),
+            ("http://b:2/echo", Some("a"), Some(1), true),
+            ("ws://b:2/echo", None, None, true),
+            ("ws://a/echo", Some("a"), None, true),
+            ("wss://A:7/echo", Some("a"), None, true),
+            ("ws://b/echo", Some("a"), None, false),
+            ("ws://a.b/echo", Some("a"), None, false),
+            ("ws://a/echo", None, Some(80), true),
+            ("wss://a/echo", None, Some(443), true),
+            ("wss://a/echo", None, Some(80), false),
+            ("ws://a:81/echo", Some("a"), Some(80), false),
+            ("ws://[::1]:80/echo", Some("[::1]"), Some(80), true),
+        ] {
+            let config = wanted(host, port);
+            let target = Target::parse(target.as_bytes()).expect("a target");
+            let found = is_valid_target(&target, &config);
+            assert_eq!(found, expected, "{target:?} {host:?} {port:?}");
         }
     }
 

@@ -20,6 +20,8 @@ use crate::transport::Transport;
 pub(crate) enum Reply {
     /// No handler and no file answers at this path.
     NoRoute,
+    /// The target names another host or port than WebSockets are to name.
+    InvalidTarget,
     /// The path has a handler and the request asks for no upgrade.
     UpgradeRequired,
     /// `Sec-WebSocket-Version` is not 13.
@@ -97,7 +99,7 @@ impl Reply {
             Reply::Malformed(_) => 400,
             Reply::NotARequest(what) => what.status(),
             Reply::OriginRefused(_) => 403,
-            Reply::NoRoute => 404,
+            Reply::NoRoute | Reply::InvalidTarget => 404,
             Reply::MethodNotAllowed { .. } => 405,
             Reply::TooSlow => 408,
             Reply::TargetTooLong => 414,
@@ -210,6 +212,9 @@ impl Reply {
             Reply::TooSlow => "no whole request within `handshake_timeout_ms`",
             Reply::OriginRefused(_) => "the page's origin is not in `origins`",
             Reply::HostRefused(_) => "the request's host is not in `hosts`",
+            Reply::InvalidTarget => {
+                "the target's host or port is not that of `validation_host` or `validation_port`"
+            }
             Reply::Full(FullOf::Connections) => {
                 "`connections_max`, or the limit of open files, is reached"
             }
@@ -229,7 +234,7 @@ impl Reply {
     /// What the peer is told.
     fn text(&self) -> &'static str {
         match self {
-            Reply::NoRoute => "nothing answers at this path",
+            Reply::NoRoute | Reply::InvalidTarget => "nothing answers at this path",
             Reply::UpgradeRequired => "a WebSocket handler answers here; ask for an upgrade",
             Reply::WrongVersion => "this server speaks version 13 of the WebSocket protocol",
             Reply::Malformed(what) => what,

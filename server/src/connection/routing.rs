@@ -41,6 +41,9 @@ pub(super) fn route(
         };
         return route_to_resource(request, &host, fallback, peer, server);
     }
+    if !host::is_valid_target(&request.target, &server.config) {
+        return NextStep::refuse(Reply::InvalidTarget, Some(request.target.path));
+    }
     match server.router.enter(&request.target.path) {
         Ok(route) => handshake::begin(UpgradeRequest {
             request,

@@ -11,8 +11,53 @@ pub(crate) struct Target {
     pub(crate) path: String,
     /// What follows the first `?`, as it was sent.
     pub(crate) query: Vec<u8>,
-    /// Host and port; only an absolute target has them.
-    pub(crate) authority: Option<Box<str>>,
+    /// What only an absolute target has.
+    pub(crate) origin: Option<TargetOrigin>,
+}
+
+/// What stands before the path of an absolute target.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct TargetOrigin {
+    pub(crate) scheme: Scheme,
+    /// Host and port, as written.
+    pub(crate) authority: Box<str>,
+}
+
+/// The schemes that this server speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scheme {
+    Http,
+    Https,
+    Ws,
+    Wss,
+}
+
+impl Scheme {
+    fn parse(text: &str) -> Option<Scheme> {
+        let known = [
+            ("http", Scheme::Http),
+            ("https", Scheme::Https),
+            ("ws", Scheme::Ws),
+            ("wss", Scheme::Wss),
+        ];
+        let found = known
+            .iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case(text));
+        found.map(|(_, scheme)| *scheme)
+    }
+
+    /// Whether it is one of RFC 6455.
+    pub(crate) fn is_websocket(self) -> bool {
+        matches!(self, Scheme::Ws | Scheme::Wss)
+    }
+
+    /// The port of a target that names none.
+    pub(crate) fn default_port(self) -> u16 {
+        match self {
+            Scheme::Http | Scheme::Ws => 80,
+            Scheme::Https | Scheme::Wss => 443,
+        }
+    }
 }
 
 impl Target {
@@ -23,11 +68,12 @@ impl Target {
         if target.contains('#') {
             return None;
         }
-        let (authority, from_path) = if target.starts_with('/') {
+        let (origin, from_path) = if target.starts_with('/') {
             (None, target)
         } else {
-            let (authority, rest) = split_authority(target)?;
-            (Some(authority.into()), rest)
+            let (scheme, authority, rest) = split_origin(target)?;
+            let authority = authority.into();
+            (Some(TargetOrigin { scheme, authority }), rest)
         };
         let (path, query) = from_path.split_once('?').unwrap_or((from_path, ""));
         let path = percent_decode(path.as_bytes()).decode_utf8().ok()?;
@@ -42,7 +88,7 @@ impl Target {
         Some(Target {
             path,
             query: query.as_bytes().to_vec(),
-            authority,
+            origin,
         })
     }
 }
@@ -53,7 +99,7 @@ pub(crate) fn raw_path(target: &[u8]) -> Option<(&str, Option<&str>)> {
     let from_path = if target.starts_with('/') {
         target
     } else {
-        split_authority(target)?.1
+        split_origin(target)?.2
     };
     Some(match from_path.split_once('?') {
         Some((path, query)) => (path, Some(query)),
@@ -61,16 +107,13 @@ pub(crate) fn raw_path(target: &[u8]) -> Option<(&str, Option<&str>)> {
     })
 }
 
-/// Splits an absolute target into its authority and what follows.
-fn split_authority(target: &str) -> Option<(&str, &str)> {
+/// Splits an absolute target into its scheme, its authority and what follows.
+fn split_origin(target: &str) -> Option<(Scheme, &str, &str)> {
     let (scheme, rest) = target.split_once("://")?;
-    let known = ["ws", "wss", "http", "https"];
-    if !known.iter().any(|one| one.eq_ignore_ascii_case(scheme)) {
-        return None;
-    }
+    let scheme = Scheme::parse(scheme)?;
     let end = rest.find(['/', '?']).unwrap_or(rest.len());
     let (authority, rest) = rest.split_at(end);
-    Authority::parse(authority).map(|_| (authority, rest))
+    Authority::parse(authority).map(|_| (scheme, authority, rest))
 }
 
 #[cfg(test)]

@@ -13,11 +13,14 @@ use crate::config::settings::{self, FlagOf};
 pub(in crate::config) fn program() -> clap::Command {
     clap::Command::new("wshd")
         .version(env!("CARGO_PKG_VERSION"))
+        // clap's own would take `-V`, which pywebsocket has for another flag.
+        .disable_version_flag(true)
         .about(ABOUT)
         .long_about(format!("{ABOUT}.\n\n{MORE_ABOUT}"))
         .max_term_width(100)
         .after_help(AFTER_HELP)
         .after_long_help(after_long_help())
+        .arg(version())
         .args(server_flags(&[]))
         .subcommands([check(), dev(), connect::command(), new(), sdk()])
 }
@@ -33,6 +36,13 @@ fn server_flags(hidden: &'static [&'static str]) -> impl Iterator<Item = Arg> {
         let is_hidden = hidden.contains(&flag.get_id().as_str());
         flag.hide(is_hidden)
     })
+}
+
+fn version() -> Arg {
+    Arg::new("version")
+        .long("version")
+        .action(ArgAction::Version)
+        .help("Print the version")
 }
 
 fn stop_with_stdin() -> Arg {
@@ -93,6 +103,10 @@ fn check() -> clap::Command {
             STOP_WITH_STDIN,
             "port",
             "server_host",
+            "tls",
+            "listen_backlog",
+            "validation_host",
+            "validation_port",
             "hosts",
             "origins",
         ]))

@@ -1,7 +1,7 @@
 //! The kinds of values: how each is read from the file, and from the text of a flag or a variable.
 
 use std::ffi::OsStr;
-use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -10,8 +10,9 @@ use clap::value_parser;
 use serde_json::Value;
 use toml::de::DeValue;
 
-use crate::config::listen_address::{LISTEN_ADDRESS_WANTED, ListenAddress};
-use crate::config::lists::{self, HOSTS_WANTED, ORIGINS_WANTED};
+use crate::config::listen_address::{LISTEN_ENTRY_WANTED, ListenEntry};
+use crate::config::lists::{self, HOSTS_WANTED, ONE_HOST_WANTED, ORIGINS_WANTED};
+use crate::config::settings::PlacedEndpoint;
 use crate::config::source::Place;
 use crate::config::tls;
 use crate::config::values::{FileEntry, Reader, absolute, one_of};
@@ -31,16 +32,23 @@ pub(in crate::config) enum ValueKind<T: 'static> {
     Level(fn(&mut T, LogLevel)),
     Hosts(fn(&mut T, Hosts, DecidedBy)),
     Origins(fn(&mut T, Origins, DecidedBy)),
-    /// A list of addresses with their ports; in the file only.
-    Addresses(fn(&mut T, Vec<SocketAddr>)),
+    /// The name of one host, or an address.
+    Host(fn(&mut T, String)),
+    /// A list of addresses with their ports, and of paths; in the file only.
+    Addresses(fn(&mut T, Vec<PlacedEndpoint>)),
+    /// The mode of a file in octal digits; in the file only.
+    Mode(fn(&mut T, u32)),
     /// Certificates with their keys; in the file only.
     Certificates(fn(&mut T, Vec<CertificatePair>)),
     /// A table that reaches a handler as it stands; in the file only.
     Object(fn(&mut T, Value)),
-    /// A port alone; a flag only.
-    Port(fn(&mut T, u16)),
-    /// Addresses with or without a port; a flag only.
-    Interfaces(fn(&mut T, Vec<ListenAddress>)),
+    /// A whole number in a range.
+    Number {
+        range: RangeInclusive<u16>,
+        set: fn(&mut T, u16),
+    },
+    /// Addresses with or without a port, and paths relative to the directory that `set` gets; a flag only.
+    Interfaces(fn(&mut T, Vec<ListenEntry>, &Path)),
 }
 
 /// A word, and what it sets.
@@ -95,6 +103,13 @@ impl<T: 'static> ValueKind<T> {
                     set(target, origins, by);
                 }
             }
+            ValueKind::Host(set) => {
+                let text = entry.value.get_ref().as_str();
+                match text.and_then(lists::one_host) {
+                    Some(host) => set(target, host),
+                    None => reader.unwanted(entry, ONE_HOST_WANTED, None),
+                }
+            }
             ValueKind::Addresses(set) => {
                 if let Some(addresses) = lists::listen(reader, entry) {
                     set(target, addresses);
@@ -105,6 +120,18 @@ impl<T: 'static> ValueKind<T> {
                     set(target, pairs);
                 }
             }
+            ValueKind::Mode(set) => {
+                if let Some(mode) = lists::mode(reader, entry) {
+                    set(target, mode);
+                }
+            }
+            ValueKind::Number { range, set } => {
+                let (least, most) = (u64::from(*range.start()), u64::from(*range.end()));
+                let number = reader.number(entry, &(least..=most));
+                if let Some(number) = number.and_then(|number| number.try_into().ok()) {
+                    set(target, number);
+                }
+            }
             ValueKind::Object(set) => {
                 let DeValue::Table(_) = entry.value.get_ref() else {
                     return reader.wrong_type(entry, "a table like `{ history = 100 }`");
@@ -113,8 +140,8 @@ impl<T: 'static> ValueKind<T> {
                     set(target, object);
                 }
             }
-            // No key is of one of these kinds.
-            ValueKind::Port(_) | ValueKind::Interfaces(_) => {}
+            // No key is of this kind.
+            ValueKind::Interfaces(_) => {}
         }
     }
 
@@ -145,14 +172,27 @@ impl<T: 'static> ValueKind<T> {
                 Some(origins) => set(target, origins, by),
                 None => return Err(wrong_text(&lossy, ORIGINS_WANTED)),
             },
-            ValueKind::Port(set) => set(target, parsed(&lossy, "a number from 0 to 65535")?),
+            ValueKind::Host(set) => match lists::one_host(&lossy) {
+                Some(host) => set(target, host),
+                None => return Err(wrong_text(&lossy, ONE_HOST_WANTED)),
+            },
+            ValueKind::Number { range, set } => {
+                let wanted = format!("a number from {} to {}", range.start(), range.end());
+                match parsed(&lossy, &wanted)? {
+                    number if range.contains(&number) => set(target, number),
+                    _ => return Err(wrong_text(&lossy, wanted)),
+                }
+            }
             ValueKind::Interfaces(set) => {
                 let hosts = lossy.split(',').map(str::trim);
-                let hosts = hosts.map(|host| parsed(host, LISTEN_ADDRESS_WANTED));
-                set(target, hosts.collect::<Result<_, _>>()?);
+                let hosts = hosts.map(|host| parsed(host, LISTEN_ENTRY_WANTED));
+                set(target, hosts.collect::<Result<_, _>>()?, working_dir);
             }
             // No flag is of one of these kinds.
-            ValueKind::Addresses(_) | ValueKind::Certificates(_) | ValueKind::Object(_) => {}
+            ValueKind::Addresses(_)
+            | ValueKind::Mode(_)
+            | ValueKind::Certificates(_)
+            | ValueKind::Object(_) => {}
         }
         Ok(())
     }
@@ -176,11 +216,18 @@ impl<T: 'static> ValueKind<T> {
             ValueKind::Origins(_) => ValueParser::new(|text: &str| {
                 lists::origins_in(text).ok_or_else(|| format!("wants {ORIGINS_WANTED}"))
             }),
-            ValueKind::Port(_) => value_parser!(u16).into(),
-            ValueKind::Interfaces(_) => ValueParser::new(ListenAddress::from_str),
-            ValueKind::Addresses(_) | ValueKind::Certificates(_) | ValueKind::Object(_) => {
-                ValueParser::string()
+            ValueKind::Host(_) => ValueParser::new(|text: &str| {
+                lists::one_host(text).ok_or_else(|| format!("wants {ONE_HOST_WANTED}"))
+            }),
+            ValueKind::Number { range, .. } => {
+                let (least, most) = (i64::from(*range.start()), i64::from(*range.end()));
+                value_parser!(u16).range(least..=most).into()
             }
+            ValueKind::Interfaces(_) => ValueParser::new(ListenEntry::from_str),
+            ValueKind::Addresses(_)
+            | ValueKind::Mode(_)
+            | ValueKind::Certificates(_)
+            | ValueKind::Object(_) => ValueParser::string(),
         }
     }
 }

@@ -1,10 +1,11 @@
 //! The keys above the first table of config.toml, those of `[engine]` and of a handler's table, and every
 //! flag.
 
-use std::net::SocketAddr;
+use std::path::Path;
 
-use super::{Applies, ConfigDraft, Flag, Heading, Setting, ValueKind};
-use crate::config::listen_address::ListenAddress;
+use super::{Applies, ConfigDraft, Flag, Heading, PlacedEndpoint, Setting, ValueKind};
+use crate::config::endpoint::Endpoint;
+use crate::config::listen_address::ListenEntry;
 use crate::config::tls::PEM_WANTED;
 use crate::config::{
     CertificatePair, ClientAuth, EngineKind, HandlerConfig, ReloadPolicy, Trial, Trust,
@@ -34,11 +35,11 @@ pub(in crate::config) const TOP: &[Setting<ConfigDraft>] = &[
     },
     Setting {
         name: "listen",
-        about: "Listen on these addresses; port 0 is one free port for all of them",
+        about: "Listen on these addresses, with TLS behind `tls:`, and on these Unix sockets, behind `unix:`",
         default: Some("[\"127.0.0.1:9998\", \"[::1]:9998\"]"),
         key: Some(Applies::Restart),
         flag: None,
-        kind: ValueKind::Addresses(|draft, addresses| draft.config.listen = addresses),
+        kind: ValueKind::Addresses(|draft, listen| draft.listen = listen),
     },
     Setting {
         name: "port",
@@ -49,10 +50,14 @@ pub(in crate::config) const TOP: &[Setting<ConfigDraft>] = &[
             heading: Heading::Network,
             short: Some('p'),
             value: "PORT",
-            more: "It takes the place of the port of every address listened on, those of the file included.",
+            more: "It takes the place of the port of every address listened on, those of the file included, but for \
+                   those behind `tls:` where there are others.",
             ..LONG_ONLY
         }),
-        kind: ValueKind::Port(set_port),
+        kind: ValueKind::Number {
+            range: 0..=u16::MAX,
+            set: set_port,
+        },
     },
     Setting {
         name: "server_host",
@@ -65,10 +70,71 @@ pub(in crate::config) const TOP: &[Setting<ConfigDraft>] = &[
             value: "HOST",
             spellings: &["server_host"],
             more: "An IPv4 or IPv6 address or `localhost`, with or without a port. 0.0.0.0 is every IPv4 address \
-                   of this machine, :: every IPv6 one. Can be given several times, or as a list with commas.",
+                   of this machine, :: every IPv6 one. `tls:` before it is for clients that speak TLS, and \
+                   `unix:PATH` is a Unix socket. Can be given several times, or as a list with commas.",
             ..LONG_ONLY
         }),
         kind: ValueKind::Interfaces(set_interfaces),
+    },
+    Setting {
+        name: "unix_mode",
+        about: "The mode of Unix sockets, in octal digits: who may connect",
+        default: Some("\"660\""),
+        key: Some(Applies::Restart),
+        flag: None,
+        kind: ValueKind::Mode(|draft, mode| draft.config.unix_mode = mode),
+    },
+    Setting {
+        name: "listen_backlog",
+        about: "Let this many connections wait to be accepted at each address",
+        default: Some("1024"),
+        key: Some(Applies::Restart),
+        flag: Some(Flag {
+            heading: Heading::Network,
+            short: Some('q'),
+            value: "CONNECTIONS",
+            alias: Some("queue"),
+            more: "The system may have a lower limit: net.core.somaxconn on Linux.",
+            ..LONG_ONLY
+        }),
+        kind: ValueKind::Number {
+            range: 1..=u16::MAX,
+            set: |draft, backlog| draft.config.listen_backlog = backlog,
+        },
+    },
+    Setting {
+        name: "validation_host",
+        about: "Take a WebSocket's target that names a host only if it names this one",
+        default: None,
+        key: Some(Applies::NextConnection),
+        flag: Some(Flag {
+            heading: Heading::Network,
+            short: Some('V'),
+            value: "HOST",
+            spellings: &["validation_host"],
+            more: "Such a target is `ws://HOST:PORT/PATH`, as some proxies send it. Any other gets 404. `Host` is judged by \
+                   `hosts`.",
+            ..LONG_ONLY
+        }),
+        kind: ValueKind::Host(|draft, host| draft.config.validation_host = Some(host)),
+    },
+    Setting {
+        name: "validation_port",
+        about: "Take a WebSocket's target that names a host only if it names this port",
+        default: None,
+        key: Some(Applies::NextConnection),
+        flag: Some(Flag {
+            heading: Heading::Network,
+            short: Some('P'),
+            value: "PORT",
+            spellings: &["validation_port"],
+            more: "A target without a port has port 80, and 443 behind `wss:`.",
+            ..LONG_ONLY
+        }),
+        kind: ValueKind::Number {
+            range: 1..=u16::MAX,
+            set: |draft, port| draft.config.validation_port = Some(port),
+        },
     },
     Setting {
         name: "hosts",
@@ -501,6 +567,8 @@ pub(in crate::config) const SYNONYMS: &[(&str, &str)] = &[
     ("host", "listen"),
     ("server_host", "listen"),
     ("bind", "listen"),
+    ("queue", "listen_backlog"),
+    ("backlog", "listen_backlog"),
     ("websock_handlers", "handlers_dir"),
     ("websock_handlers_map_file", "handlers_map_file"),
     ("map_file", "handlers_map_file"),
@@ -522,29 +590,52 @@ pub(in crate::config) const SYNONYMS: &[(&str, &str)] = &[
     ("ca", "client_ca"),
 ];
 
-/// Gives this port to every address.
+/// Gives this port to every address, but to those with TLS only where there are no others. Where there are no
+/// addresses at all, the default ones are listened on too.
 fn set_port(draft: &mut ConfigDraft, port: u16) {
-    let moved = draft.config.listen.iter();
-    let moved = moved.map(|address| SocketAddr::new(address.ip(), port));
-    draft.config.listen = each_once(moved);
-}
-
-/// Replaces the addresses. One without a port gets the port of the first address until now.
-fn set_interfaces(draft: &mut ConfigDraft, hosts: Vec<ListenAddress>) {
-    let port = draft.config.listen.first().map_or(0, SocketAddr::port);
-    let addresses = hosts.iter().flat_map(|host| host.with_port(port));
-    draft.config.listen = each_once(addresses);
-}
-
-/// The addresses without repetition: two may become equal when they get one port.
-fn each_once(addresses: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
-    let mut once = Vec::new();
-    for address in addresses {
-        if !once.contains(&address) {
-            once.push(address);
+    if draft
+        .listen
+        .iter()
+        .all(|it| it.endpoint.address().is_none())
+    {
+        draft.listen.extend(ConfigDraft::default().listen);
+    }
+    let is_plain = |it: &PlacedEndpoint| matches!(it.endpoint, Endpoint::Plain(_));
+    let has_plain = draft.listen.iter().any(is_plain);
+    for it in &mut draft.listen {
+        if !has_plain || is_plain(it) {
+            it.endpoint = it.endpoint.with_port(port);
         }
     }
-    once
+    each_once(&mut draft.listen);
+}
+
+/// Replaces all that is listened on. An address without a port gets that of the first one until now, of the first
+/// one with TLS if it has TLS.
+fn set_interfaces(draft: &mut ConfigDraft, entries: Vec<ListenEntry>, working_dir: &Path) {
+    let until_now = |entry: &ListenEntry| {
+        let like_it = |it: &&PlacedEndpoint| it.endpoint.is_tls() == entry.is_tls();
+        let address = |it: &PlacedEndpoint| it.endpoint.address();
+        let (mut alike, mut all) = (draft.listen.iter().filter(like_it), draft.listen.iter());
+        let first = alike.find_map(address).or_else(|| all.find_map(address));
+        first.map_or(DEFAULT_PORT, |address| address.port())
+    };
+    let endpoints = entries
+        .iter()
+        .flat_map(|entry| entry.endpoints(until_now(entry), working_dir));
+    let mut listen = endpoints.map(PlacedEndpoint::from).collect();
+    each_once(&mut listen);
+    draft.listen = listen;
+}
+
+/// Removes repetitions: two addresses may become equal when they get one port.
+fn each_once(listen: &mut Vec<PlacedEndpoint>) {
+    let mut once: Vec<Endpoint> = Vec::new();
+    listen.retain(|it| {
+        let is_new = !once.contains(&it.endpoint);
+        once.push(it.endpoint.clone());
+        is_new
+    });
 }
 
 /// A flag that has its long name only.
@@ -556,5 +647,6 @@ const LONG_ONLY: Flag = Flag {
     spellings: &[],
     more: "",
 };
+const DEFAULT_PORT: u16 = 9998;
 const A_DIRECTORY: &str = "a directory like `\"handlers\"`";
 const A_FILE: &str = "a file like `\"handler_map.txt\"`";

@@ -45,6 +45,36 @@ fn pywebsockets_spellings_are_the_same_flags() {
 }
 
 #[test]
+fn the_validation_host_has_pywebsockets_letter_and_the_version_its_long_name_only() {
+    let short = flags(&["-V", "example.com", "-P", "80", "-q", "5"]);
+    let long = flags(&[
+        "--validation-host",
+        "example.com",
+        "--validation-port",
+        "80",
+        "--queue",
+        "5",
+    ]);
+    let underscores = flags(&[
+        "--validation_host",
+        "example.com",
+        "--validation_port",
+        "80",
+        "--queue",
+        "5",
+    ]);
+    assert_eq!((&short, &short), (&long, &underscores));
+    let config = Start::new().read(&["-V", "example.com", "-P", "80", "-q", "5"]);
+    assert_eq!(config.validation_host.as_deref(), Some("example.com"));
+    assert_eq!(config.validation_port, Some(80));
+    assert_eq!(config.listen_backlog, 5);
+
+    let version = format!("wshd {}\n", env!("CARGO_PKG_VERSION"));
+    assert_eq!(usage_error(&["--version"]), version);
+    assert!(usage_error(&["-V"]).contains("a value is required for '--validation-host <HOST>'"));
+}
+
+#[test]
 fn flags_stand_before_or_after_the_command() {
     for arguments in [
         ["-p", "1", "-w", "a", "check"],
@@ -76,11 +106,21 @@ fn a_wrong_command_line_says_what_is_wanted() {
     assert_eq!(
         first(&["-H", "example.com"]),
         "error: invalid value 'example.com' for '--server-host <HOST>': wants an address like `127.0.0.1`, `::1`, \
-         `0.0.0.0` or `localhost`, with or without a port"
+         `0.0.0.0` or `localhost`, with or without a port and `tls:` before it, or a path like \
+         `unix:/run/wshd.sock`"
     );
     assert_eq!(
         first(&["-p", "65536"]),
         "error: invalid value '65536' for '--port <PORT>': 65536 is not in 0..=65535"
+    );
+    assert_eq!(
+        first(&["-q", "0"]),
+        "error: invalid value '0' for '--listen-backlog <CONNECTIONS>': 0 is not in 1..=65535"
+    );
+    assert_eq!(
+        first(&["-V", "example.com:80"]),
+        "error: invalid value 'example.com:80' for '--validation-host <HOST>': wants the name of a host or an \
+         address, without scheme and port, like `example.com`"
     );
     assert_eq!(first(&["-y"]), "error: unexpected argument '-y' found");
 

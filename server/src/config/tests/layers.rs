@@ -154,6 +154,54 @@ fn a_host_takes_the_place_of_the_addresses() {
 }
 
 #[test]
+fn a_port_is_that_of_plain_addresses_and_of_those_with_tls_where_there_are_no_others() {
+    let start = |listen: &str| Start::new().file("config.toml", &format!("listen = {listen}\n"));
+    let moved = |listen: &str, arguments: &[&str]| {
+        // Without certificates nothing can be listened on with TLS, and the error names the first such address.
+        match start(listen).try_read(arguments) {
+            Ok(config) => super::listen(&config).join(" "),
+            Err(error) => error.to_string(),
+        }
+    };
+    let needs = "TLS needs a certificate and its key: `--certificate FILE --private-key FILE`, or `certificates` under \
+                 `[tls]`";
+    let tls = |address: &str| format!("cannot listen on `tls:{address}`: {needs}");
+    let found = moved("\"unix:/a\"", &["-p", "5"]);
+    assert_eq!(found, "unix:/a 127.0.0.1:5 [::1]:5");
+    let found = moved("[\"10.0.0.1:1\", \"unix:/a\"]", &["-p", "5"]);
+    assert_eq!(found, "10.0.0.1:5 unix:/a");
+    let found = moved("[\"10.0.0.1:1\", \"tls:10.0.0.1:2\"]", &["-p", "5"]);
+    assert_eq!(found, format!("config.toml:1:25: {}", tls("10.0.0.1:2")));
+    let found = moved("\"tls:10.0.0.1:2\"", &["-p", "5"]);
+    assert_eq!(found, format!("config.toml:1:10: {}", tls("10.0.0.1:5")));
+    let found = moved("[\"10.0.0.1:1\", \"tls:10.0.0.1:2\"]", &["-p", "2"]);
+    let both = "`10.0.0.1:2` is listened on too, and both are one address";
+    let both = format!("config.toml:1:25: cannot listen on `tls:10.0.0.1:2`: {both}");
+    assert_eq!(found, both);
+    assert_eq!(moved("\"10.0.0.1:1\"", &["-t"]), needs);
+    let found = moved("[\"10.0.0.1:1\", \"unix:/a\"]", &["-t", "-c", "a.pem"]);
+    assert_eq!(found, "tls:10.0.0.1:1 unix:/a");
+    let found = moved("\"10.0.0.1:1\"", &["-H", "tls:10.0.0.2"]);
+    assert_eq!(found, tls("10.0.0.2:1"));
+    let found = moved(
+        "[\"10.0.0.1:1\", \"tls:10.0.0.1:2\"]",
+        &["-c", "a.pem", "-H", "tls:::1,::1"],
+    );
+    assert_eq!(found, "tls:[::1]:2 [::1]:1");
+}
+
+#[test]
+fn a_unix_socket_lies_where_the_file_or_the_working_directory_says() {
+    let file = "listen = [\"unix:w.sock\", \"127.0.0.1:1\"]\n";
+    let start = Start::new().file("etc/config.toml", file);
+    let shown = |path: &str| format!("unix:{}", start.path(path).display());
+    let config = start.read(&["--config", "etc/config.toml"]);
+    assert_eq!(listen(&config), [&*shown("etc/w.sock"), "127.0.0.1:1"]);
+    let config = start.read(&["--config", "etc/config.toml", "-H", "unix:b.sock,::1"]);
+    assert_eq!(listen(&config), [&*shown("b.sock"), "[::1]:1"]);
+}
+
+#[test]
 fn an_empty_variable_says_nothing_and_a_bad_one_is_named() {
     let start = Start::new()
         .variable("WSHD_PORT", "")

@@ -88,11 +88,13 @@ fn of_setting<T>(section: Section, setting: &'static Setting<T>) -> Row {
         ValueKind::Level(_) => "a level",
         ValueKind::Hosts(_) => "`any`, or a list of hosts",
         ValueKind::Origins(_) => "`same-host`, `any`, or a list of origins",
-        ValueKind::Addresses(_) => "addresses with ports",
+        ValueKind::Host(_) => "a host",
+        ValueKind::Addresses(_) => "addresses with ports, and paths",
+        ValueKind::Mode(_) => "octal digits",
         ValueKind::Certificates(_) => "a list of tables with `certificate` and `key`",
         ValueKind::Object(_) => "a table",
-        ValueKind::Port(_) => "0 to 65535",
-        ValueKind::Interfaces(_) => "addresses",
+        ValueKind::Number { range, .. } => &format!("{} to {}", range.start(), range.end()),
+        ValueKind::Interfaces(_) => "addresses and paths",
     };
     let is_word = matches!(setting.kind, ValueKind::Word(_));
     Row {
@@ -216,6 +218,8 @@ fn what_applies_after_a_restart_is_what_a_running_server_asks_one_for() {
     let before = Start::new().read(&[]);
     let mut after = before.clone();
     after.listen.pop();
+    after.unix_mode = 0o666;
+    after.listen_backlog = 1;
     after.stage_dir = Some("/elsewhere".into());
     after.tls.every_address = true;
 

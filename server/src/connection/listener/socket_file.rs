@@ -1,0 +1,222 @@
+//! The file of a Unix socket: made with its mode, and removed at the end.
+//!
+//! A server that was killed leaves its file behind, on which no connection succeeds. The next server takes the
+//! path over. A file on which one succeeds belongs to a server that runs, and a file that is no socket to
+//! something else: neither is ever removed.
+
+use std::fs::{self, File, Permissions};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::fs::{FlockOperation, Mode, fchmod, flock};
+use rustix::io::Errno;
+use socket2::{Domain, SockAddr, Socket, Type};
+use tracing::info;
+
+use super::binding::WhyNot;
+
+/// The file of a socket that is open. It is removed when this is dropped, if it still is that file.
+#[derive(Debug)]
+pub(super) struct SocketFile {
+    path: PathBuf,
+    identity: FileIdentity,
+}
+
+/// What tells a file from any other that lies at its path later. The system gives no other file this inode while
+/// the socket is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct FileIdentity {
+    device: u64,
+    inode: u64,
+}
+
+/// What lies at the path of a socket that is to be bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Occupant {
+    Nothing,
+    /// A socket on which nothing listens any more.
+    StaleSocket,
+    LiveSocket,
+    NoSocket,
+}
+
+/// Makes a socket that listens at `path`. Its file has `mode` from the first moment at which it can be connected to.
+pub(super) fn bind(path: &Path, mode: u32, backlog: i32) -> Result<(Socket, SocketFile), WhyNot> {
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    let lock = match File::open(directory) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Err(WhyNot::NoDirectory),
+        directory => directory.ok().and_then(lock),
+    };
+    match occupant(path)? {
+        Occupant::Nothing => {}
+        Occupant::StaleSocket => {
+            fs::remove_file(path)?;
+            info!(path = %path.display(), "took over the socket of a server that is gone");
+        }
+        Occupant::LiveSocket => return Err(WhyNot::Taken),
+        Occupant::NoSocket => return Err(WhyNot::NoSocket),
+    }
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    // The file gets the mode of the socket, less what the process's umask takes away.
+    fchmod(&socket, Mode::empty()).map_err(io::Error::from)?;
+    socket.bind(&SockAddr::unix(path)?)?;
+    let made = fs::symlink_metadata(path)?;
+    let file = SocketFile {
+        path: path.to_owned(),
+        identity: FileIdentity::of(&made),
+    };
+    socket.listen(backlog)?;
+    fs::set_permissions(path, Permissions::from_mode(mode))?;
+    drop(lock);
+    Ok((socket, file))
+}
+
+/// Keeps other servers from binding in this directory until the lock is dropped. Two that start at one moment would
+/// both find a stale file, and the second would remove the socket of the first.
+///
+/// `None` where the system has no such lock, or something else keeps it for long.
+fn lock(directory: File) -> Option<File> {
+    let deadline = Instant::now() + LOCK_TIMEOUT;
+    loop {
+        match flock(&directory, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Some(directory),
+            Err(Errno::WOULDBLOCK) if Instant::now() < deadline => {
+                std::thread::sleep(LOCK_PAUSE);
+            }
+            Err(_) => return None,
+        }
+    }
+}
+
+/// Looks what lies at `path`. Where that is a socket, only a connection tells whether it is live.
+fn occupant(path: &Path) -> io::Result<Occupant> {
+    match fs::symlink_metadata(path) {
+        Ok(found) if !found.file_type().is_socket() => return Ok(Occupant::NoSocket),
+        Ok(_) => {}
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Occupant::Nothing),
+        Err(error) => return Err(error),
+    }
+    let probe = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
+    let Err(error) = probe.connect(&SockAddr::unix(path)?) else {
+        return Ok(Occupant::LiveSocket);
+    };
+    match Errno::from_io_error(&error) {
+        Some(Errno::CONNREFUSED) => Ok(Occupant::StaleSocket),
+        Some(Errno::NOENT) => Ok(Occupant::Nothing),
+        // Its backlog is full, or it is no stream socket: something listens.
+        Some(Errno::WOULDBLOCK | Errno::PROTOTYPE) => Ok(Occupant::LiveSocket),
+        _ => Err(error),
+    }
+}
+
+impl FileIdentity {
+    fn of(file: &fs::Metadata) -> FileIdentity {
+        FileIdentity {
+            device: file.dev(),
+            inode: file.ino(),
+        }
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        let found = fs::symlink_metadata(&self.path);
+        if found.is_ok_and(|found| FileIdentity::of(&found) == self.identity) {
+            // Without a right to the directory it stays, and the next server takes it over.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// How long another server may take to bind.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
+const LOCK_PAUSE: Duration = Duration::from_millis(5);
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+    use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+
+    use super::*;
+
+    fn bind(path: &Path) -> Result<(Socket, SocketFile), String> {
+        super::bind(path, 0o600, 8).map_err(|why| why.to_string())
+    }
+
+    #[test]
+    fn a_stale_socket_is_taken_over_and_nothing_else_is() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let taken = "another process listens there already";
+        let no_socket = "what lies there is no socket, and is left as it is";
+        let at = |name: &str| dir.path().join(name);
+        drop(UnixListener::bind(at("stale")).expect("a socket"));
+        drop(UnixDatagram::bind(at("stale datagrams")).expect("a socket"));
+        let _live = UnixListener::bind(at("live")).expect("a socket");
+        let _datagrams = UnixDatagram::bind(at("datagrams")).expect("a socket");
+        fs::write(at("file"), "precious").expect("a file");
+        fs::create_dir(at("directory")).expect("a directory");
+        symlink(at("stale"), at("link")).expect("a link");
+        symlink(at("nowhere"), at("broken link")).expect("a link");
+
+        for (name, expected) in [
+            ("new", None),
+            ("live", Some(taken)),
+            ("datagrams", Some(taken)),
+            ("file", Some(no_socket)),
+            ("directory", Some(no_socket)),
+            ("link", Some(no_socket)),
+            ("broken link", Some(no_socket)),
+            ("stale", None),
+            ("stale datagrams", None),
+            ("nowhere/new", Some("its directory is not there")),
+        ] {
+            let error = bind(&at(name)).err();
+            assert_eq!(error.as_deref(), expected, "{name}");
+        }
+        assert_eq!(fs::read(at("file")).expect("it is there"), b"precious");
+        UnixStream::connect(at("live")).expect("it is there");
+    }
+
+    #[test]
+    fn a_socket_file_is_removed_with_its_socket_unless_another_one_lies_there() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("a.sock");
+        drop(bind(&path).expect("it binds"));
+        assert!(!path.exists());
+
+        let first = bind(&path).expect("it binds");
+        fs::remove_file(&path).expect("it is there");
+        let _second = UnixListener::bind(&path).expect("a socket");
+        drop(first);
+        UnixStream::connect(&path).expect("the second one is left");
+    }
+
+    #[test]
+    fn of_servers_that_start_at_one_moment_on_a_stale_path_one_listens() {
+        let dir = tempfile::tempdir().expect("a directory");
+        for round in 0..20 {
+            let path = dir.path().join(round.to_string());
+            drop(UnixListener::bind(&path).expect("a socket"));
+            let starts: Vec<_> = std::thread::scope(|scope| {
+                let start = || bind(&path);
+                let threads: Vec<_> = (0..4).map(|_| scope.spawn(start)).collect();
+                threads.into_iter().map(|it| it.join().unwrap()).collect()
+            });
+            assert_eq!(starts.iter().filter(|it| it.is_ok()).count(), 1);
+            UnixStream::connect(&path).expect("it listens");
+        }
+    }
+
+    #[test]
+    fn the_mode_is_the_one_asked_for() {
+        let dir = tempfile::tempdir().expect("a directory");
+        for mode in [0o600, 0o660, 0o666, 0o777] {
+            let path = dir.path().join(format!("{mode:o}"));
+            let _bound = super::bind(&path, mode, 8).expect("it binds");
+            let found = fs::metadata(&path).expect("it is there").mode();
+            assert_eq!(found & 0o7777, mode);
+        }
+    }
+}
