@@ -94,6 +94,23 @@ fn a_websocket_and_pages_are_served_over_a_unix_socket() {
 }
 
 #[test]
+fn the_url_that_the_log_shows_is_one_that_wshd_connect_takes() {
+    for addresses in ["", "\"127.0.0.1:0\", "] {
+        let (site, _) = site(addresses, "");
+        let server = start(&site);
+        let line = server.line(&["handler answers", "handler=echo"]);
+        let url = line.split("url=").nth(1).expect("a URL");
+
+        let client = Server::bare(&site).args(["connect", url, "-m", "Hello", "-n", "1"]);
+        let output = client.output();
+
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{url}: {said}");
+        assert_eq!(output.stdout, b"Hello\n", "{url}");
+    }
+}
+
+#[test]
 fn over_a_unix_socket_every_host_is_answered_for_and_origins_are_judged() {
     let (site, socket) = site("\"127.0.0.1:0\", ", "");
     let server = start(&site);

@@ -127,6 +127,36 @@ fn a_handshake_lets_in_with_what_it_attached_and_chose() {
     assert_eq!(client.header("x-door"), Some(&b"/rooms/blue"[..]));
 }
 
+/// Answers who the client is.
+struct Porter;
+
+impl Handler for Porter {
+    type Session = Guest;
+
+    fn new(_: Config) -> Result<Self> {
+        Ok(Porter)
+    }
+
+    fn handshake(&self, request: &Request, response: &mut Response) -> Result<Handshake> {
+        let addresses = (request.remote_addr(), request.client_addr());
+        response.header("X-Addresses", format!("{addresses:?}"))?;
+        response.header("X-Client", request.client())?;
+        Ok(Handshake::accept())
+    }
+
+    fn open(&self, _: &mut Conn, _: &Request) -> Result<Guest> {
+        Ok(Guest)
+    }
+}
+
+#[test]
+fn the_client_of_a_unix_socket_has_a_process_and_no_address() {
+    let server = wsh::test::serve(wsh::descriptor!(Porter));
+    let client = server.request("/").remote_addr("unix:4711/1000").connect();
+    assert_eq!(client.header("X-Addresses"), Some(&b"(None, None)"[..]));
+    assert_eq!(client.header("X-Client"), Some(&b"unix:4711/1000"[..]));
+}
+
 #[test]
 fn a_late_handshake_keeps_what_was_said_at_first() {
     let server = wsh::test::serve(wsh::descriptor!(Door));
