@@ -33,9 +33,9 @@ function join() {
     if (welcome) {
       // What the room has kept takes the place of what is shown. A room that keeps nothing leaves that where it is.
       if (earlier?.length > 0) log.replaceChildren();
+      self = welcome[1];
       earlier?.forEach((line) => show(line, true));
       earlier = null;
-      self = welcome[1];
       people.clear();
       welcome[2].replace(/ and \d+ more$/, "").split(", ").forEach((one) => people.add(one));
     }
@@ -78,7 +78,14 @@ function show(line, isEarlier) {
   }
   const name = document.createElement("b");
   name.textContent = said[1];
-  wsh.write(log, isEarlier ? "said earlier" : "said", name, ` ${said[2]}`);
+  // The server keeps lines without their times, so a line of before has none.
+  const time = document.createElement("time");
+  time.textContent = isEarlier ? "" : wsh.timeOfDay(new Date(), false);
+  const kind = `said${isEarlier ? " earlier" : ""}${said[1] === self ? " own" : ""}`;
+  const words = document.createElement("span");
+  words.className = "words";
+  words.append(name, ` ${said[2]}`);
+  wsh.write(log, kind, words, time);
 }
 
 function showPeople() {
@@ -120,6 +127,9 @@ part("say").addEventListener("submit", (event) => {
   socket.send(part("text").value);
   part("text").value = "";
 });
+
+// A keyboard on the screen takes half of it: the newest line stays in view.
+visualViewport?.addEventListener("resize", () => (log.scrollTop = log.scrollHeight));
 
 part("by-hand").textContent = `websocat '${roomUrl("lobby", "ann")}'`;
 if (query.has("room")) part("room").value = query.get("room");

@@ -5,7 +5,7 @@ const summary = document.getElementById("summary");
 const list = document.getElementById("handlers");
 const engine = document.getElementById("engine");
 const cards = new Map();
-const pages = { "/chat": "chat.html" };
+const pages = { "/chat": "chat.html", "/benchmark_helper": "benchmark.html", "/echo": "tutorial.html" };
 
 // One handler: what the server says about it, and a session with it.
 class Card {
@@ -37,24 +37,41 @@ class Card {
     return this.element.querySelector(selector);
   }
 
-  show({ generation, sessions, generations = [], refusal = null, ...kept }) {
+  show({ generation, sessions, generations = [], refusal = null, description = "", ...kept }) {
     const badge = this.part(".generation");
     if (this.generation !== undefined && this.generation !== generation) {
-      wsh.write(this.log, "note", `generation ${generation} answers from now on`);
+      if (generation !== null) wsh.write(this.log, "note", `generation ${generation} answers from now on`);
       badge.classList.remove("fresh");
       void badge.offsetWidth; // lets the animation begin again
       badge.classList.add("fresh");
     }
     this.generation = generation;
-    badge.textContent = `generation ${generation}`;
+    badge.textContent = generation === null ? "" : `generation ${generation}`;
+    const version = generations.find((it) => it.number === generation)?.version;
+    this.part(".version").textContent = version ? ` · version ${version}` : "";
+    this.part(".description").textContent = description;
+    this.part(".description").hidden = !description;
     const older = generations.filter((it) => it.number !== generation);
     const left = older.reduce((sum, it) => sum + it.sessions, 0);
     const count = counted(sessions, "session");
-    this.part(".sessions").textContent = left === 0 ? count : `${count}, ${left} on older code`;
+    const shown = left === 0 ? count : `${count}, ${left} on older code`;
+    this.part(".sessions").textContent = generation === null ? "" : ` · ${shown}`;
+    this.part(".facts-line").hidden = generation === null;
     this.part(".kept").textContent = whatIsKept(kept);
     this.part(".kept").hidden = this.part(".kept").textContent === "";
-    if (refusal !== null && refusal !== this.refusal) wsh.write(this.log, "bad", refusal);
-    this.refusal = refusal;
+    this.part(".refusal").textContent = refusal ?? "";
+    this.part(".refusal").hidden = refusal === null;
+    this.isServed = generation !== null;
+    if (!this.socket) this.state(this.isServed ? "closed" : "gone", this.isServed ? "not connected" : "refused");
+  }
+
+  // A handler is not listed any more, and this card still has a session.
+  showGone() {
+    this.part(".facts-line").hidden = false;
+    this.part(".generation").textContent = "no longer served";
+    this.part(".version").textContent = this.part(".sessions").textContent = "";
+    this.generation = undefined;
+    this.isServed = false;
   }
 
   connectOrClose() {
@@ -78,8 +95,8 @@ class Card {
     });
     socket.addEventListener("close", (event) => {
       this.socket = null;
-      this.state("closed", "not connected");
       wsh.write(this.log, event.wasClean ? "note" : "bad", wsh.ended(event, wasOpen));
+      this.state("closed", "not connected");
       look();
     });
   }
@@ -89,7 +106,10 @@ class Card {
     this.part(".state").textContent = text;
     this.message.disabled = this.part(".send").disabled = state !== "open";
     this.connectButton.textContent = this.socket ? "Close" : "Connect";
-    this.connectButton.classList.toggle("main", !this.socket);
+    this.connectButton.disabled = !this.socket && !this.isServed;
+    // What is not connected takes little space: of its last session the end of the log stays.
+    this.element.classList.toggle("collapsed", !this.socket);
+    this.log.scrollTop = this.log.scrollHeight;
   }
 
   send() {
@@ -134,31 +154,32 @@ function size(bytes) {
 }
 
 // Cards are kept as long as their handlers: a session must not end because the list is read again.
-function show(listed) {
-  const handlers = listed.filter((handler) => handler.generation !== null);
+function show(handlers) {
   handlers.sort((one, other) => (one.path < other.path ? -1 : 1));
   for (const handler of handlers) {
     if (!cards.has(handler.path)) cards.set(handler.path, new Card(handler.path));
     cards.get(handler.path).show(handler);
   }
-  const served = new Set(handlers.map((handler) => handler.path));
+  const known = new Set(handlers.map((handler) => handler.path));
   for (const [path, card] of cards) {
-    if (served.has(path)) continue;
+    if (known.has(path)) continue;
     if (!card.socket) {
       card.element.remove();
       cards.delete(path);
     } else {
-      card.part(".generation").textContent = "no longer served";
+      card.showGone();
     }
   }
   const inOrder = [...cards.keys()].sort().map((path) => cards.get(path).element);
   inOrder.forEach((element, index) => {
     if (list.children[index] !== element) list.insertBefore(element, list.children[index] ?? null);
   });
+  const refused = handlers.filter((handler) => handler.generation === null).length;
   say(
     handlers.length === 0
       ? "None is served yet. Drop a compiled handler into the handlers directory and it shows up here."
-      : `What ${wsh.server()} serves now. A handler that is rebuilt gets a new generation, here too.`,
+      : `What ${wsh.server()} serves now. A handler that is rebuilt gets a new generation, here too.` +
+        (refused === 0 ? "" : ` ${counted(refused, "handler")} refused.`),
   );
 }
 

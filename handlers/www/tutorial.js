@@ -44,17 +44,15 @@ function ownPage() {
   const script = lines.join("\n").replace('wsh.url("/echo")', `"${wsh.url("/echo")}"`);
   return `<!DOCTYPE HTML>
 <html>
-   <head>
-      <meta charset="utf-8">
-      <script>
-${script.replaceAll(/^/gm, "         ")}
-      </script>
-   </head>
-   <body>
-      <div id="sse">
-         <a href="javascript:WebSocketTest()">Run WebSocket</a>
-      </div>
-   </body>
+  <head>
+    <meta charset="utf-8">
+    <script>
+${script.replaceAll(/^(?=.)/gm, "      ")}
+    </script>
+  </head>
+  <body>
+    <a href="javascript:WebSocketTest()">Run WebSocket</a>
+  </body>
 </html>
 `;
 }

@@ -25,16 +25,30 @@ const wsh = {
     return `closed: code ${event.code}${reason}, ${event.wasClean ? "clean" : "not clean"}`;
   },
 
-  // Appends a line, and keeps the end in view for those who were looking at it.
+  // Appends a line. The end stays in view, unless the reader has scrolled away from it.
   write(log, kind, ...parts) {
-    const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 24;
     const line = document.createElement("li");
     line.className = kind;
-    line.append(...parts);
-    log.append(line);
-    while (log.childElementCount > 500) log.firstElementChild.remove();
-    if (atEnd) log.scrollTop = log.scrollHeight;
+    this.keepsEnd(log, () => {
+      line.append(...parts);
+      log.append(line);
+      while (log.childElementCount > 500) log.firstElementChild.remove();
+    });
     return line;
+  },
+
+  // Changes a log, and scrolls to its end if that was in view.
+  keepsEnd(log, change) {
+    const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 24;
+    change();
+    if (atEnd) log.scrollTop = log.scrollHeight;
+  },
+
+  // `12:34`, or `12:34:56.789` if it is exact; local time.
+  timeOfDay(date, isExact) {
+    const parts = [date.getHours(), date.getMinutes(), date.getSeconds()].map((one) => String(one).padStart(2, "0"));
+    if (!isExact) return parts.slice(0, 2).join(":");
+    return `${parts.join(":")}.${String(date.getMilliseconds()).padStart(3, "0")}`;
   },
 
   // Has a button copy what `text` returns.

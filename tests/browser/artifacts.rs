@@ -79,4 +79,10 @@ pub(crate) fn page_file(name: &str) -> PathBuf {
     repository().join("handlers/www").join(name)
 }
 
-pub(crate) const HANDLERS: [&str; 4] = ["echo_wsh", "chat_wsh", "clock_wsh", "slow_wsh"];
+pub(crate) const HANDLERS: [&str; 5] = [
+    "benchmark_helper_wsh",
+    "chat_wsh",
+    "clock_wsh",
+    "echo_wsh",
+    "slow_wsh",
+];

@@ -111,6 +111,23 @@ impl Browser {
             .unwrap_or_else(|error| panic!("`{selector}`: {error}"));
     }
 
+    /// Chooses the option of a select element that has this value.
+    pub(crate) async fn choose(&self, selector: &str, value: &str) {
+        let element = self.client.find(Locator::Css(selector)).await;
+        let element = element.unwrap_or_else(|error| panic!("`{selector}`: {error}"));
+        element
+            .select_by_value(value)
+            .await
+            .unwrap_or_else(|error| panic!("`{selector}`: {error}"));
+    }
+
+    /// Presses a key of the page.
+    pub(crate) async fn press(&self, key: &str) {
+        let body = self.client.find(Locator::Css("body")).await;
+        let pressed = body.expect("a page has a body").send_keys(key).await;
+        pressed.expect("the page takes keys");
+    }
+
     /// Waits until the visible text of an element contains `wanted`.
     pub(crate) async fn sees(&self, selector: &str, wanted: &str) {
         let find = async || {

@@ -21,7 +21,10 @@ async fn the_index_lists_the_handlers_and_talks_to_them() {
     browser.open(&server.page("localhost", "")).await;
 
     browser.sees("#handlers", "/slow").await;
-    for (index, path) in ["/chat", "/clock", "/echo", "/slow"].iter().enumerate() {
+    for (index, path) in ["/benchmark_helper", "/chat", "/clock", "/echo", "/slow"]
+        .iter()
+        .enumerate()
+    {
         let card = format!("#handlers > :nth-child({})", index + 1);
         assert_eq!(browser.text(&format!("{card} .path")).await, *path);
         assert_eq!(
@@ -29,7 +32,7 @@ async fn the_index_lists_the_handlers_and_talks_to_them() {
             "generation 1"
         );
     }
-    assert_eq!(browser.count("#handlers > *").await, 4);
+    assert_eq!(browser.count("#handlers > *").await, 5);
 
     talk(&browser, ECHO, "hello").await;
     browser.sees(&format!("{ECHO} .received"), "hello").await;
@@ -71,6 +74,11 @@ async fn run_websocket_shows_its_alerts_in_order() {
     assert_eq!(browser.alert().await, "Message is received...");
     assert_eq!(browser.alert().await, "Connection is closed...");
     browser.sees("#report", "received: Message to send").await;
+    // The page that a reader saves names this server, and reports to no list of this page.
+    let source = browser.text("#source").await;
+    let socket = format!("new WebSocket(\"ws://localhost:{}/echo\")", server.port());
+    assert!(source.contains(&socket), "{source}");
+    assert!(!source.contains("report"), "{source}");
     browser.screenshot("tutorial").await;
 }
 
@@ -208,6 +216,23 @@ async fn the_console_shows_what_the_browser_sees() {
     browser.sees("#ready-state", "3 (closed)").await;
     browser.screenshot("console").await;
 
+    // Bytes that are typed in, and received as a Blob.
+    browser.click("#connect").await;
+    browser.sees("#ready-state", "1 (open)").await;
+    browser.choose("#kind", "hex").await;
+    browser.choose("#binary-type", "blob").await;
+    browser.fill("#text", "48 69 ff").await;
+    browser.click("#send").await;
+    browser
+        .sees("#log .received:last-child", "Blob of 3 bytes: 48 69 ff")
+        .await;
+    browser.sees("#counts", "1 (3 bytes), 1 (3 bytes)").await;
+    browser.fill("#text", "4").await;
+    browser.click("#send").await;
+    browser.sees("#log .bad:last-child", "in pairs").await;
+    browser.click("#close").await;
+    browser.sees("#ready-state", "3 (closed)").await;
+
     // A path where no handler answers is a failure that says where to look.
     browser
         .fill(
@@ -219,6 +244,68 @@ async fn the_console_shows_what_the_browser_sees() {
     browser
         .sees("#log .bad:last-child", "the server's log says why")
         .await;
+}
+
+#[tokio::test]
+async fn the_benchmark_passes_messages_both_ways_in_the_window_and_in_a_worker() {
+    let server = Server::start().await;
+    let browser = Browser::start().await;
+    browser
+        .open(&server.page("localhost", "benchmark.html"))
+        .await;
+    for (field, value) in [
+        ("#longest", "50000"),
+        ("#bytes", "100000"),
+        ("#sockets", "3"),
+    ] {
+        browser.fill(field, value).await;
+    }
+
+    browser.click("#start").await;
+    browser.sees("#status", "Done.").await;
+    browser.choose("#place", "worker").await;
+    browser.click("#start").await;
+    browser.sees("#legend", "receive, worker, 3 sockets").await;
+    browser.sees("#status", "Done.").await;
+    browser.screenshot("benchmark").await;
+
+    let series = [
+        "send, window, 3 sockets",
+        "receive, window, 3 sockets",
+        "send, worker, 3 sockets",
+        "receive, worker, 3 sockets",
+    ];
+    assert_eq!(browser.texts("#legend li").await, series);
+    // 10,240, 20,480 and 40,960 bytes each.
+    assert_eq!(browser.count("#results tr").await, 12);
+    assert_eq!(browser.count("#plot circle").await, 12);
+    assert_eq!(browser.complaints().await, [""; 0]);
+}
+
+#[tokio::test]
+async fn the_pages_of_the_program_talk_to_its_handlers() {
+    let server = Server::without_document_root().await;
+    let browser = Browser::start().await;
+
+    browser.open(&server.page("localhost", "")).await;
+    browser.sees("#handlers", "/echo").await;
+    browser
+        .open(&server.page("localhost", "first_handler.html"))
+        .await;
+    browser.fill("#name", "my_echo").await;
+    browser.sees("#make", "wshd new my_echo").await;
+    browser.sees("#code", "wsh::handler!(MyEcho);").await;
+    browser.choose("#style", "async").await;
+    browser
+        .sees("#make", "wshd new my_echo --style async")
+        .await;
+    browser.fill("#name", "echo").await;
+    browser.click("#connect").await;
+    browser.sees("#state", "connected").await;
+    browser.click("#send").await;
+    browser.sees("#log .received", "world").await;
+    browser.screenshot("first-handler").await;
+    assert_eq!(browser.complaints().await, [""; 0]);
 }
 
 #[tokio::test]
@@ -306,6 +393,16 @@ async fn a_page_shows_what_does_not_build_until_it_does_and_stays_connected() {
         "what a compiler quotes is text: {html}"
     );
     browser.screenshot("overlay").await;
+    // Escape closes it, until there is news.
+    browser.press("\u{e00c}").await;
+    assert_eq!(browser.overlay().await, "");
+    server.save(|handler| format!("{handler}\nno C either\n"));
+    let html = eventually("the next error over the page", shown).await;
+    let place = "<button class=\"place\" title=\"copy\">./cecho.c:";
+    assert!(
+        html.contains("no C either") && html.contains(place),
+        "{html}"
+    );
 
     server.save(|handler| handler.replace("\"1.0\"", "\"1.1\""));
     let gone = async || browser.overlay().await.is_empty().then_some(());
@@ -369,7 +466,7 @@ async fn say(browser: &Browser, text: &str) {
 
 /// Asserts what was said in the room that the page shows, and the members.
 async fn shows(browser: &Browser, said: &[&str], people: &str) {
-    assert_eq!(browser.texts("#log .said").await, said);
+    assert_eq!(browser.texts("#log .words").await, said);
     assert_eq!(browser.text("#people").await, people);
 }
 
@@ -397,7 +494,7 @@ async fn within<T>(limit: Duration, what: &str, mut find: impl AsyncFnMut() -> O
 }
 
 // The cards stand in the order of their paths.
-const CHAT: &str = "#handlers > :nth-child(1)";
-const CLOCK: &str = "#handlers > :nth-child(2)";
-const ECHO: &str = "#handlers > :nth-child(3)";
-const SLOW: &str = "#handlers > :nth-child(4)";
+const CHAT: &str = "#handlers > :nth-child(2)";
+const CLOCK: &str = "#handlers > :nth-child(3)";
+const ECHO: &str = "#handlers > :nth-child(4)";
+const SLOW: &str = "#handlers > :nth-child(5)";

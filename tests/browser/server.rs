@@ -25,17 +25,17 @@ impl Server {
         Server::with_config("").await
     }
 
+    /// Starts a server that shows the pages that are part of the program.
+    pub(crate) async fn without_document_root() -> Server {
+        let site = site();
+        let command = wshd_with_handlers(&site);
+        Server::launch(command, site).await
+    }
+
     /// Starts a server with this config file.
     pub(crate) async fn with_config(config: &str) -> Server {
         let site = site();
-        let handlers = site.path().join("handlers");
-        fs::create_dir(&handlers).expect("a handlers directory");
-        for library in &artifacts().handlers {
-            let name = library.file_name().expect("a library has a name");
-            fs::copy(library, handlers.join(name)).expect("copying a handler");
-        }
-        let mut command = wshd(&site);
-        command.args(["-p", "0", "-w"]).arg(&handlers);
+        let mut command = wshd_with_handlers(&site);
         command.arg("-d").arg(repository().join("handlers/www"));
         if !config.is_empty() {
             let file = site.path().join("config.toml");
@@ -183,6 +183,19 @@ fn wshd(site: &TempDir) -> Command {
         command.env_remove(name);
     }
     command.current_dir(site.path());
+    command
+}
+
+/// A command line that serves all handlers, which are copied into this site.
+fn wshd_with_handlers(site: &TempDir) -> Command {
+    let handlers = site.path().join("handlers");
+    fs::create_dir(&handlers).expect("a handlers directory");
+    for library in &artifacts().handlers {
+        let name = library.file_name().expect("a library has a name");
+        fs::copy(library, handlers.join(name)).expect("copying a handler");
+    }
+    let mut command = wshd(site);
+    command.args(["-p", "0", "-w"]).arg(&handlers);
     command
 }
 

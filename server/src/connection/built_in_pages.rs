@@ -102,7 +102,9 @@ const PAGES: &[BuiltInPage] = pages! {
     "index.html" "index.js"
     "console.html" "console.js"
     "chat.html" "chat.js"
+    "benchmark.html" "benchmark.js" "benchmark_run.js"
     "tutorial.html" "tutorial.js"
+    "first_handler.html" "first_handler.js"
     "wsh.js" "style.css" "icon.svg"
 };
 /// The page at `/`.

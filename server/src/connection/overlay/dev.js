@@ -16,11 +16,12 @@
       background: #1b1315; color: #f4e9ea; font: 13px/1.45 ui-monospace, Menlo, Consolas, monospace;
     }
     h2 { margin: 0 32px 8px 0; font: inherit; font-weight: bold; color: #ff9592; }
-    pre { margin: 0 0 12px; font: inherit; white-space: pre-wrap; overflow-wrap: anywhere; }
-    button {
-      position: sticky; top: 0; float: right; padding: 2px 8px; border: 1px solid #6b4a4d; border-radius: 4px;
-      background: #1b1315; color: inherit; font: inherit; cursor: pointer;
-    }
+    pre { margin: 0 0 12px; font: inherit; white-space: pre; overflow-x: auto; }
+    button { border: 1px solid #6b4a4d; border-radius: 4px; background: #1b1315; color: inherit; font: inherit; cursor: pointer; }
+    button:hover, button:focus-visible { border-color: currentColor; }
+    .hide { position: sticky; top: 0; float: right; padding: 2px 8px; }
+    .place { padding: 0 3px; border-style: dotted; color: #ffd1ce; user-select: text; }
+    .copied::after { content: " copied"; color: #9be29b; }
   `);
   root.adoptedStyleSheets = [sheet];
 
@@ -31,14 +32,51 @@
     return made;
   };
 
+  // A compiler's output, in which each `src/lib.rs:12:5` is a button that copies it.
+  function withPlaces(text) {
+    const parts = text.split(/((?:[\w.@+~-]*\/)*[\w.@+~-]+\.[a-z]{1,4}:\d+(?::\d+)?)/);
+    return parts.map((part, index) => {
+      if (index % 2 === 0) return part;
+      const place = element("button", part);
+      place.className = "place";
+      place.title = "copy";
+      place.addEventListener("click", () => copy(place));
+      return place;
+    });
+  }
+
+  async function copy(place) {
+    try {
+      await navigator.clipboard.writeText(place.textContent);
+      place.classList.add("copied");
+      setTimeout(() => place.classList.remove("copied"), 1500);
+    } catch {
+      // Only pages of https and of this machine may write to the clipboard. A selection can be copied by hand.
+      getSelection().selectAllChildren(place);
+    }
+  }
+
+  // It scrolls sideways, by the keyboard too: code that is wrapped cannot be read.
+  function report(text) {
+    const report = element("pre", "", ...withPlaces(text));
+    report.tabIndex = 0;
+    return report;
+  }
+
+  function hideOnEscape(event) {
+    if (event.key === "Escape" && host.isConnected) host.remove();
+  }
+
   function show(failures) {
     if (failures.length === 0) {
       host.remove();
       return;
     }
     const hide = element("button", "hide");
+    hide.className = "hide";
+    hide.title = "Escape";
     hide.addEventListener("click", () => host.remove());
-    const parts = failures.flatMap(({ name, text }) => [element("h2", `${name} does not build`), element("pre", text)]);
+    const parts = failures.flatMap(({ name, text }) => [element("h2", `${name} does not build`), report(text)]);
     const section = element("section", "", hide, ...parts);
     section.setAttribute("role", "alert");
     root.replaceChildren(section);
@@ -59,6 +97,7 @@
       });
     }
   }
+  document.addEventListener("keydown", hideOnEscape);
   document.addEventListener("visibilitychange", listen);
   listen();
 })();
