@@ -99,8 +99,8 @@ const ROWS: &[Row] = &[
     Row { key: "handlers_dir", applies: AT_ONCE, lines: ["", "handlers_dir = \"others\""], probe: |w| w.status("/other", ""), shows: ["404", "101"] },
 ];
 
-/// Keys that a row cannot show, and the test that does: of how the server stops, of a server with TLS, and one with a
-/// single value.
+/// Keys that a row cannot show, and the test that does: of how the server stops, of a server with TLS, of where the log
+/// goes, and one with a single value.
 const ELSEWHERE: &[(&str, &str)] = &[
     ("kind", "every_fault_of_a_file_is_told_in_full"),
     (
@@ -114,6 +114,18 @@ const ELSEWHERE: &[(&str, &str)] = &[
     (
         "client_ca",
         "what_is_said_of_tls_applies_to_the_next_connection",
+    ),
+    (
+        "log_file",
+        "the_file_that_the_configuration_names_applies_at_once",
+    ),
+    (
+        "log_file_bytes_max",
+        "the_file_that_the_configuration_names_applies_at_once",
+    ),
+    (
+        "log_files_max",
+        "the_file_that_the_configuration_names_applies_at_once",
     ),
     ("stop_timeout_ms", "what_bounds_a_stop_applies_at_once"),
     ("stop_batch_sessions", "what_bounds_a_stop_applies_at_once"),

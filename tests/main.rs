@@ -40,6 +40,7 @@ mod lifetimes;
 mod listening;
 mod liveness;
 mod loading;
+mod log_file;
 mod logging;
 mod lounge;
 mod memory;

@@ -104,6 +104,12 @@ pub struct Config {
     pub trial: Trial,
     /// How much is logged.
     pub log_level: LogLevel,
+    /// The file that the log is written to; absolute. `None` is stderr.
+    pub log_file: Option<PathBuf>,
+    /// The size at which the log file is renamed and a new one begins. 0 is none.
+    pub log_file_bytes_max: u64,
+    /// How many older log files are kept. With 0 the file is never renamed.
+    pub log_files_max: u32,
     /// What keeps history, presence and stores.
     pub engine: EngineKind,
     /// The policy of each topic.
@@ -306,6 +312,9 @@ impl Default for Config {
             keeps_staged_copies: false,
             trial: Trial::Auto,
             log_level: LogLevel::Info,
+            log_file: None,
+            log_file_bytes_max: 10 * 1024 * 1024,
+            log_files_max: 5,
             engine: EngineKind::Local,
             topics: Arc::default(),
             topics_handlers: Vec::new(),

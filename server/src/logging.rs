@@ -1,8 +1,10 @@
-//! The server's log: one line on stderr for each event. Its level can change while the server runs.
+//! The server's log: one line on stderr, or in a file, for each event. Its level and its file can change while the
+//! server runs.
 //!
 //! The log never blocks the code that logs. Each thread makes its lines and leaves them in a bounded
 //! queue; one thread writes them.
 
+mod file;
 pub(crate) mod line;
 mod queue;
 mod sink;
@@ -13,26 +15,27 @@ use std::backtrace::{Backtrace, BacktraceStatus};
 use std::cell::RefCell;
 use std::io::IsTerminal;
 use std::panic::PanicHookInfo;
+use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Duration;
 
 use tracing::level_filters::LevelFilter;
-use tracing::{Event, Level, Subscriber};
+use tracing::{Event, Level, Subscriber, info};
 use tracing_subscriber::Registry;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::reload::{self, Handle};
 use tracing_subscriber::util::SubscriberInitExt;
 
+use self::file::{LogFile, LogFileSettings};
 use self::line::LogLine;
-use crate::config::LogLevel;
+use crate::config::{Config, LogLevel};
 
 /// Begins to log at `level`. To be called once, before anything is logged.
 pub fn init(level: LogLevel) {
     let (filter, handle) = reload::Layer::new(targets(level));
-    let is_colourful = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    IS_COLOURFUL.store(is_colourful, Ordering::Relaxed);
+    IS_COLOURFUL.store(is_stderr_colourful(), Ordering::Relaxed);
     // It fails where a subscriber was set before, which then stays.
     if tracing_subscriber::registry()
         .with(filter)
@@ -43,6 +46,42 @@ pub fn init(level: LogLevel) {
         let _ = HANDLE.set(handle);
         LEVEL.store(level as u8, Ordering::Relaxed);
     }
+}
+
+/// A log file that cannot be opened.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot open the log file `{}`: {source}", .path.display())]
+pub struct LogFileError {
+    path: PathBuf,
+    source: std::io::Error,
+}
+
+/// Writes the log to the file that `config` names from now on, or to stderr if it names none.
+///
+/// # Errors
+///
+/// The file cannot be opened. The log goes on where it went before.
+pub fn set_file(config: &Config) -> Result<(), LogFileError> {
+    let settings = LogFileSettings::of(config);
+    let opened = settings.map(|settings| {
+        let path = settings.path.clone();
+        LogFile::open(settings).map_err(|source| LogFileError { path, source })
+    });
+    let file = opened.transpose()?;
+    if let Some(path) = &config.log_file {
+        info!(log_file = %path.display(), "the log goes to a file");
+    }
+    // What was logged before stands where the log went before.
+    writer::flush(FLUSH_LIMIT);
+    let is_colourful = file.is_none() && is_stderr_colourful();
+    IS_COLOURFUL.store(is_colourful, Ordering::Relaxed);
+    writer::write_to(file);
+    Ok(())
+}
+
+/// Opens the log file again if it was moved, as programs do that rotate logs.
+pub(crate) fn reopen_file() {
+    writer::reopen();
 }
 
 /// Logs at `level` from now on.
@@ -71,9 +110,10 @@ pub(crate) fn session(level: Level, message: &str, fields: impl FnOnce(&mut LogL
     });
 }
 
-/// Writes a text for people between the lines of the log, at every level.
+/// Writes a text for people between the lines of the log, at every level. It goes to stderr also where the log is a
+/// file.
 pub fn say(text: &str) {
-    writer::write(format!("{text}\n").as_bytes(), false);
+    writer::write_text(format!("{text}\n").as_bytes());
 }
 
 /// Waits until all that was logged is written, for at most `limit`.
@@ -167,6 +207,10 @@ fn text_of<'a>(info: &'a PanicHookInfo<'_>) -> &'a str {
         .unwrap_or("a payload that is no text")
 }
 
+fn is_stderr_colourful() -> bool {
+    std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()
+}
+
 fn is_colourful() -> bool {
     IS_COLOURFUL.load(Ordering::Relaxed)
 }
@@ -185,5 +229,7 @@ static LEVEL: AtomicU8 = AtomicU8::new(0);
 /// Whether lines have colours.
 static IS_COLOURFUL: AtomicBool = AtomicBool::new(false);
 
+/// How long lines from before may take to be written when the log goes elsewhere.
+const FLUSH_LIMIT: Duration = Duration::from_millis(200);
 /// How much memory a thread keeps for its next line.
 const LINE_BYTES_KEPT: usize = 1024;

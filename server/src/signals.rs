@@ -157,6 +157,7 @@ impl Signals {
                 library::leave(FORCED);
             }
             SignalAction::Reread => {
+                logging::reopen_file();
                 // A reading that was asked for and has not begun serves this request as well.
                 if state.control.as_ref().is_none_or(|it| it.reread()) {
                     info!("{name}, reading the configuration again");

@@ -23,6 +23,20 @@ impl Config {
         .collect()
     }
 
+    /// Whether both configurations write the log to one file, within one size.
+    pub(crate) fn has_log_file_of(&self, other: &Config) -> bool {
+        let [own, others] = [self, other].map(|it| {
+            let Config {
+                log_file,
+                log_file_bytes_max,
+                log_files_max,
+                ..
+            } = it;
+            (log_file, log_file_bytes_max, log_files_max)
+        });
+        own == others
+    }
+
     /// The tables and routes that name a handler which is not among `known`: names like `chat` or
     /// `rooms/chat`.
     ///

@@ -4,6 +4,8 @@
 #[derive(Debug)]
 pub(super) struct LineQueue {
     lines: Vec<u8>,
+    /// Those texts among `lines` that go to stderr also where the log is a file.
+    texts: Vec<u8>,
     /// Whether a line is to leave at once. Other lines may wait, and leave together.
     is_urgent: bool,
     dropped: u64,
@@ -15,8 +17,10 @@ pub(super) struct LineQueue {
 }
 
 /// Facts about a batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Taken {
+    /// The texts for people among its lines.
+    pub(super) texts: Vec<u8>,
     /// Lines that came after the last line of the batch and had no room.
     pub(super) dropped: u64,
     pub(super) bytes: usize,
@@ -26,6 +30,7 @@ impl LineQueue {
     pub(super) const fn new() -> LineQueue {
         LineQueue {
             lines: Vec::new(),
+            texts: Vec::new(),
             is_urgent: false,
             dropped: 0,
             accepted: 0,
@@ -48,6 +53,14 @@ impl LineQueue {
         is_first || self.is_urgent != was_urgent
     }
 
+    /// Queues a text for people. Answers whether the writer is to be woken.
+    pub(super) fn push_text(&mut self, text: &[u8]) -> bool {
+        if self.texts.len() + text.len() <= BYTES_MAX {
+            self.texts.extend_from_slice(text);
+        }
+        self.push(text, false)
+    }
+
     /// Lets all lines leave at once. Answers the value of [`LineQueue::finished`] when they have.
     pub(super) fn hurry(&mut self) -> u64 {
         self.is_urgent = !self.lines.is_empty();
@@ -67,13 +80,14 @@ impl LineQueue {
         std::mem::swap(&mut self.lines, batch);
         self.is_urgent = false;
         Taken {
+            texts: std::mem::take(&mut self.texts),
             dropped: std::mem::take(&mut self.dropped),
             bytes: batch.len(),
         }
     }
 
     /// Notes that a batch is written or lost. Answers whether a thread waits for that.
-    pub(super) fn finish(&mut self, taken: Taken) -> bool {
+    pub(super) fn finish(&mut self, taken: &Taken) -> bool {
         self.finished += taken.bytes as u64;
         self.waiting > 0
     }
@@ -128,7 +142,13 @@ mod tests {
         let taken = queue.take(&mut batch);
 
         let bytes = BYTES_MAX;
-        assert_eq!(taken, Taken { dropped: 3, bytes });
+        let texts = Vec::new();
+        let expected = Taken {
+            texts,
+            dropped: 3,
+            bytes,
+        };
+        assert_eq!(taken, expected);
         assert_eq!(batch.len(), bytes);
         assert!(queue.push(b"kept\n", true), "there is room again");
         assert_eq!(queue.take(&mut Vec::new()).dropped, 0);
@@ -143,11 +163,11 @@ mod tests {
         queue.push(b"two\n", true);
         let both = queue.hurry();
 
-        queue.finish(taken);
+        queue.finish(&taken);
         assert!(queue.finished() < both);
         batch.clear();
         let taken = queue.take(&mut batch);
-        queue.finish(taken);
+        queue.finish(&taken);
         assert_eq!(queue.finished(), both);
     }
 }

@@ -10,7 +10,7 @@ use std::os::unix::fs::MetadataExt;
 
 use rustix::event::{PollFd, PollFlags, poll};
 
-/// The log, as a file, a pipe, a terminal or a socket.
+/// Stderr, as a file, a pipe, a terminal or a socket.
 #[derive(Debug)]
 pub(super) struct LogSink {
     /// `None` where stderr cannot be copied.
@@ -92,7 +92,7 @@ fn identity(file: &File) -> Option<Identity> {
 }
 
 /// Writes all bytes, or answers the bytes that are left.
-fn write_all<'a>(mut file: &File, mut bytes: &'a [u8]) -> Result<(), &'a [u8]> {
+pub(super) fn write_all<'a>(mut file: &File, mut bytes: &'a [u8]) -> Result<(), &'a [u8]> {
     while !bytes.is_empty() {
         match file.write(bytes) {
             Ok(0) => return Err(bytes),
@@ -112,7 +112,7 @@ fn write_all<'a>(mut file: &File, mut bytes: &'a [u8]) -> Result<(), &'a [u8]> {
     Ok(())
 }
 
-fn count(lines: &[u8]) -> u64 {
+pub(super) fn count(lines: &[u8]) -> u64 {
     lines.iter().filter(|byte| **byte == b'\n').count() as u64
 }
 

@@ -44,8 +44,8 @@ pub(in crate::config) enum ValueKind<T: 'static> {
     Object(fn(&mut T, Value)),
     /// A whole number in a range.
     Number {
-        range: RangeInclusive<u16>,
-        set: fn(&mut T, u16),
+        range: RangeInclusive<u64>,
+        set: fn(&mut T, u64),
     },
     /// Addresses with or without a port, and paths relative to the directory that `set` gets; a flag only.
     Interfaces(fn(&mut T, Vec<ListenEntry>, &Path)),
@@ -126,9 +126,7 @@ impl<T: 'static> ValueKind<T> {
                 }
             }
             ValueKind::Number { range, set } => {
-                let (least, most) = (u64::from(*range.start()), u64::from(*range.end()));
-                let number = reader.number(entry, &(least..=most));
-                if let Some(number) = number.and_then(|number| number.try_into().ok()) {
+                if let Some(number) = reader.number(entry, range) {
                     set(target, number);
                 }
             }
@@ -219,10 +217,7 @@ impl<T: 'static> ValueKind<T> {
             ValueKind::Host(_) => ValueParser::new(|text: &str| {
                 lists::one_host(text).ok_or_else(|| format!("wants {ONE_HOST_WANTED}"))
             }),
-            ValueKind::Number { range, .. } => {
-                let (least, most) = (i64::from(*range.start()), i64::from(*range.end()));
-                value_parser!(u16).range(least..=most).into()
-            }
+            ValueKind::Number { range, .. } => value_parser!(u64).range(range.clone()).into(),
             ValueKind::Interfaces(_) => ValueParser::new(ListenEntry::from_str),
             ValueKind::Addresses(_)
             | ValueKind::Mode(_)

@@ -55,8 +55,8 @@ pub(in crate::config) const TOP: &[Setting<ConfigDraft>] = &[
             ..LONG_ONLY
         }),
         kind: ValueKind::Number {
-            range: 0..=u16::MAX,
-            set: set_port,
+            range: 0..=U16_MAX,
+            set: |draft, port| set_port(draft, port as u16),
         },
     },
     Setting {
@@ -98,8 +98,8 @@ pub(in crate::config) const TOP: &[Setting<ConfigDraft>] = &[
             ..LONG_ONLY
         }),
         kind: ValueKind::Number {
-            range: 1..=u16::MAX,
-            set: |draft, backlog| draft.config.listen_backlog = backlog,
+            range: 1..=U16_MAX,
+            set: |draft, backlog| draft.config.listen_backlog = backlog as u16,
         },
     },
     Setting {
@@ -132,8 +132,8 @@ pub(in crate::config) const TOP: &[Setting<ConfigDraft>] = &[
             ..LONG_ONLY
         }),
         kind: ValueKind::Number {
-            range: 1..=u16::MAX,
-            set: |draft, port| draft.config.validation_port = Some(port),
+            range: 1..=U16_MAX,
+            set: |draft, port| draft.config.validation_port = Some(port as u16),
         },
     },
     Setting {
@@ -426,6 +426,60 @@ pub(in crate::config) const TOP: &[Setting<ConfigDraft>] = &[
         }),
         kind: ValueKind::Level(|draft, level| draft.config.log_level = level),
     },
+    Setting {
+        name: "log_file",
+        about: "Write the log to this file instead of stderr",
+        default: None,
+        key: Some(Applies::AtOnce),
+        flag: Some(Flag {
+            heading: Heading::Logging,
+            short: Some('l'),
+            value: "FILE",
+            spellings: &["log_file"],
+            more: "It is made if it is not there, and opened again with SIGHUP if it was moved.",
+            ..LONG_ONLY
+        }),
+        kind: ValueKind::Path {
+            wanted: "a file like `\"wshd.log\"`",
+            set: |draft, path, _| draft.config.log_file = Some(path),
+        },
+    },
+    Setting {
+        name: "log_file_bytes_max",
+        about: "Rename the log file and begin a new one before it has more bytes; 0 is never",
+        default: Some("10485760"),
+        key: Some(Applies::AtOnce),
+        flag: Some(Flag {
+            heading: Heading::Logging,
+            value: "BYTES",
+            alias: Some("log-max"),
+            spellings: &["log_max"],
+            ..LONG_ONLY
+        }),
+        kind: ValueKind::Number {
+            range: 0..=1 << 40,
+            set: |draft, bytes| draft.config.log_file_bytes_max = bytes,
+        },
+    },
+    Setting {
+        name: "log_files_max",
+        about: "Keep so many older log files; with 0 the log file is never renamed",
+        default: Some("5"),
+        key: Some(Applies::AtOnce),
+        flag: Some(Flag {
+            heading: Heading::Logging,
+            value: "FILES",
+            alias: Some("log-count"),
+            spellings: &["log_count"],
+            ..LONG_ONLY
+        }),
+        kind: ValueKind::Number {
+            range: 0..=1_000,
+            set: |draft, files| {
+                draft.config.log_files_max = u32::try_from(files).unwrap_or(u32::MAX)
+            },
+        },
+    },
 ];
 
 /// What the top of the file decides for all handlers, and a handler's table for one.
@@ -579,6 +633,9 @@ pub(in crate::config) const SYNONYMS: &[(&str, &str)] = &[
     ("server_name", "hosts"),
     ("allowed_origins", "origins"),
     ("cors", "origins"),
+    ("log", "log_file"),
+    ("log_max", "log_file_bytes_max"),
+    ("log_count", "log_files_max"),
     ("channels", "topics"),
     ("age", "age_s"),
     ("ttl", "age_s"),
@@ -648,5 +705,7 @@ const LONG_ONLY: Flag = Flag {
     more: "",
 };
 const DEFAULT_PORT: u16 = 9998;
+/// The largest value of what is kept in 16 bits.
+const U16_MAX: u64 = u16::MAX as u64;
 const A_DIRECTORY: &str = "a directory like `\"handlers\"`";
 const A_FILE: &str = "a file like `\"handler_map.txt\"`";

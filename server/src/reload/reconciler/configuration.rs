@@ -319,6 +319,11 @@ impl Reconciler {
             warn!(%error, "no page is served until it is there");
         }
         logging::set_level(new.log_level);
+        if !new.has_log_file_of(&old)
+            && let Err(error) = logging::set_file(&new)
+        {
+            error!(%error, "the log goes on where it went before");
+        }
         for (name, handler) in &self.deployments {
             if let Some(serving) = &handler.serving {
                 serving.set_settings(new.handler(name).clone());
