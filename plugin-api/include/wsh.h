@@ -181,11 +181,12 @@
  *     of later asks.
  *
  *     What a WshAnswer has:
- *     subscribe_from  position: the last publication before the new ones. follows: how many missed
- *                     messages follow.
+ *     subscribe_from  position: the last publication before the new ones, or the place before the
+ *                     first one. follows: how many missed messages follow.
  *     publish_acked   position: the publication.
  *     history         items: publications (kind, value, position). position: the last publication of
- *                     the topic. next: the position of the last item, if there are more.
+ *                     the topic; empty if there was none, or if it is dropped and the topic is
+ *                     forgotten. next: the position of the last item, if there are more.
  *     enter           version: of the members after it.
  *     present         items: members (id, value). version: of the members. next.
  *     store_get       items: the value, if there is one (name, value, version). version: the item's,
@@ -203,6 +204,13 @@
  *     nothing is to be recovered, and WSH_RECOVERED is set. A position comes with an answer, or by
  *     `envelope`, by which a handler tells its peers. A position of another topic, one that is
  *     forged, and one whose messages are gone or too many recovers nothing.
+ *
+ *     A session that leaves the topic before it has heard the answer hears it all the same. Then
+ *     missed messages follow, or the join was given up: nothing follows, there is no position, and
+ *     WSH_RECOVERED is set unless a position was named. Nothing new comes in either case.
+ *
+ *     A position recovers nothing any more once the configuration has taken the history of its
+ *     topic, also if it gives it one again. Other bounds leave positions as they are.
  *
  *     Missed messages follow as far as the session may have them waiting: at most what its limit of
  *     outbound bytes has room for (`outbound_bytes_max`), and at most 1 MiB. A position from which

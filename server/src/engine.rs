@@ -100,6 +100,10 @@ pub(crate) trait Sink: Send + Sync {
     /// Publications of a topic are lost, and the engine does not have them any more.
     fn gap(&self, topic: &TopicName);
 
+    /// The configuration has taken the history of a topic, or has given it one. What comes after this call stands on another
+    /// stream, which ends at `head` now, or on none. No publication is lost by it.
+    fn stream_changed(&self, topic: &TopicName, head: Option<StreamPosition>);
+
     /// A member has come, has gone, or has another value. Changes of one topic come in the order of their versions.
     fn presence(&self, change: &PresenceChange);
 

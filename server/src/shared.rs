@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
-use crate::config::{Config, HandlerConfig, LogLevel};
+use crate::config::{self, Config, HandlerConfig, LogLevel};
 use crate::engine::Origin;
 use crate::engine::local::LocalEngine;
 use crate::engine::local::settings::{Job, Settings, StoreLimits, TopicLimits};
@@ -126,13 +126,14 @@ impl Shared {
 
 /// The engine that the configuration names, and this server's side of it.
 fn start_engine(config: &Arc<ArcSwap<Config>>, workers: &Workers) -> (Arc<LocalEngine>, Arc<Node>) {
+    let policies = Arc::new(ArcSwap::new(config.load().topics.clone()));
     let random = RandomState::new();
     let mut secret = [0; 16];
     secret[..8].copy_from_slice(&random.hash_one(0).to_le_bytes());
     secret[8..].copy_from_slice(&random.hash_one(1).to_le_bytes());
     let parts = NodeParts {
         topics: Topics::new(),
-        policies: config.load().topics.clone(),
+        policies: policies.clone(),
         origin: Origin {
             node: 0,
             incarnation: random.hash_one(2),
@@ -142,7 +143,7 @@ fn start_engine(config: &Arc<ArcSwap<Config>>, workers: &Workers) -> (Arc<LocalE
     };
     let mut local = None;
     let node = Node::new(parts, |sink| {
-        let engine = LocalEngine::new(settings(config, workers), sink);
+        let engine = LocalEngine::new(settings(policies, config, workers), sink);
         local = Some(engine.clone());
         engine
     });
@@ -151,13 +152,14 @@ fn start_engine(config: &Arc<ArcSwap<Config>>, workers: &Workers) -> (Arc<LocalE
 }
 
 /// What the engine asks for whenever it needs it.
-fn settings(config: &Arc<ArcSwap<Config>>, workers: &Workers) -> Settings {
-    let (topics, limits, handlers) = (config.clone(), config.clone(), config.clone());
+fn settings(
+    policies: Arc<ArcSwap<config::Topics>>,
+    config: &Arc<ArcSwap<Config>>,
+    workers: &Workers,
+) -> Settings {
+    let (limits, handlers) = (config.clone(), config.clone());
     Settings {
-        history: Box::new(move |topic| {
-            let config = topics.load();
-            config.topics.policy(&topic.owner, &topic.name).history
-        }),
+        history: Box::new(move |topic| policies.load().policy(&topic.owner, &topic.name).history),
         limits: Box::new(move || TopicLimits::of(&limits.load().limits)),
         store: Box::new(move |handler| StoreLimits::of(&handlers.load().handler(handler).limits)),
         now: Box::new(Moment::recent),

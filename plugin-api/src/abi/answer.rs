@@ -34,9 +34,9 @@
 //!
 //! | ask | items | version | position | follows | next |
 //! |---|---|---|---|---|---|
-//! | `subscribe_from` | none | 0 | the last publication before the new ones | how many missed messages follow | empty |
+//! | `subscribe_from` | none | 0 | the last publication before the new ones, or the place before the first one | how many missed messages follow | empty |
 //! | `publish_acked` | none | 0 | the publication | 0 | empty |
-//! | `history` | publications: kind, value, position | 0 | the last publication of the topic | 0 | the position of the last item, if there are more |
+//! | `history` | publications: kind, value, position | 0 | the last publication of the topic; empty if there was none, or if it is dropped and the topic is forgotten | 0 | the position of the last item, if there are more |
 //! | `enter` | none | of the members after it | empty | 0 | empty |
 //! | `present` | members: id, value | of the members | empty | 0 | where the next page begins |
 //! | `store_get` | the value, if there is one: name, value, version | as the item's, else 0 | empty | 0 | empty |
@@ -50,6 +50,13 @@
 //! history. With a position, [`RECOVERED`] says that everything since then follows. Otherwise the last messages follow
 //! that were asked for in its place, and there may be others before them that the peer has not seen. Without a position
 //! nothing is to be recovered, and [`RECOVERED`] is set.
+//!
+//! A session that leaves the topic before it has heard the answer hears it all the same. Then missed messages follow, or the join
+//! was given up: nothing follows, there is no position, and [`RECOVERED`] is set unless a position was named. Nothing new
+//! comes in either case.
+//!
+//! A position recovers nothing any more once the configuration has taken the history of its topic, also if it gives it one
+//! again. Other bounds leave positions as they are.
 //!
 //! Missed messages follow as far as the session may have them waiting: at most what its limit of outbound bytes has room
 //! for (`outbound_bytes_max`), and at most 1 MiB. A position from which more is missed is not recovered. Of the last

@@ -38,7 +38,8 @@ pub struct Joined {
     /// How many missed messages follow, before what is published from now on. They are fewer than
     /// [`or_last`](crate::Start::or_last) asks for where the history has fewer, or where no more may wait.
     pub missed: u64,
-    /// The position of the last publication before those from now on. `None` if the topic has no history.
+    /// The position of the last publication before those from now on, or the place before the first one. `None` if the topic
+    /// has no history, and if the session has left the topic before it could join.
     pub position: Option<Position>,
 }
 
@@ -76,7 +77,8 @@ pub struct History {
     /// Nothing is missing between the position that was named and the first publication, or no position was named.
     /// Otherwise there are no publications.
     pub is_complete: bool,
-    /// The position of the last publication of the topic. `None` if there was none.
+    /// The position of the last publication of the topic. `None` if there was none, or if it is dropped and the topic is
+    /// forgotten.
     pub head: Option<Position>,
     /// Where the next page begins; `None` if this is the last page.
     pub next: Option<Position>,

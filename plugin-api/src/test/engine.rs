@@ -9,7 +9,6 @@ mod store;
 use std::{
     collections::HashMap,
     hash::{BuildHasher, RandomState},
-    sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 
@@ -31,8 +30,6 @@ pub(super) struct Engine {
     pub(super) store: Store,
     /// What tests said of topics, the last word first.
     policies: Vec<Policy>,
-    /// Tells the positions of this server from those of others.
-    epoch: u64,
     hasher: RandomState,
 }
 
@@ -83,6 +80,8 @@ pub(super) struct ItemBuf {
 /// What a session that joins a topic gets.
 #[derive(Debug)]
 pub(super) struct Join {
+    /// No other join of the server has it.
+    pub(super) number: u64,
     pub(super) answer: AnswerBuf,
     pub(super) missed: Vec<(Vec<u8>, Kept)>,
     /// The session has named a position.
@@ -108,7 +107,6 @@ impl Default for Engine {
             topics: HashMap::new(),
             store: Store::default(),
             policies: Vec::new(),
-            epoch: EPOCHS.fetch_add(1, Ordering::Relaxed),
             hasher: RandomState::new(),
         }
     }
@@ -118,11 +116,16 @@ impl Engine {
     pub(super) fn set(&mut self, pattern: &str, rule: TopicRule, now: Duration) {
         let pattern = pattern.into();
         self.policies.insert(0, Policy { pattern, rule });
-        // A smaller bound drops the oldest at once.
         let names: Vec<String> = self.topics.keys().cloned().collect();
         for name in names {
-            let bounds = self.history_bounds(&name).unwrap_or(HistoryBounds::NONE);
-            self.topic(&name).history.trim(now, bounds);
+            let bounds = self.history_bounds(&name);
+            let history = &mut self.topic(&name).history;
+            match bounds {
+                // A smaller bound drops the oldest at once.
+                Some(bounds) => history.trim(now, bounds),
+                // What is published from now on lies behind none of its positions.
+                None => *history = History::default(),
+            }
         }
     }
 
@@ -172,8 +175,15 @@ impl Engine {
         Some(self.position(topic, offset))
     }
 
-    /// What a session gets that joins a topic behind a position, or with its last publications.
-    pub(super) fn join(&mut self, topic: &str, after: &[u8], last: u64, now: Duration) -> Join {
+    /// What the session gets that joins a topic by its join `number`, behind a position or with the last publications.
+    pub(super) fn join(
+        &mut self,
+        number: u64,
+        topic: &str,
+        after: &[u8],
+        last: u64,
+        now: Duration,
+    ) -> Join {
         let mut answer = AnswerBuf::default();
         let mut missed = Vec::new();
         if let Some(bounds) = self.history_bounds(topic) {
@@ -194,6 +204,7 @@ impl Engine {
             answer.flags = answer::RECOVERED;
         }
         Join {
+            number,
             answer,
             missed,
             has_position: !after.is_empty(),
@@ -326,14 +337,15 @@ impl Engine {
             .collect()
     }
 
-    /// The position of an offset: the topic, the server and the offset, so that no other topic or server takes it for its
+    /// The position of an offset: the topic, the history and the offset, so that no other topic or history takes it for its
     /// own.
     fn position(&self, topic: &str, offset: u64) -> Vec<u8> {
-        let words = [self.hasher.hash_one(topic), self.epoch, offset];
+        let history = self.topics.get(topic).map(|topic| topic.history.number());
+        let words = [self.hasher.hash_one(topic), history.unwrap_or(0), offset];
         words.iter().flat_map(|word| word.to_be_bytes()).collect()
     }
 
-    /// The offset of a position; `None` if it is none of this topic and this server.
+    /// The offset of a position; `None` if it is none of this topic and its history.
     fn offset(&self, topic: &str, position: &[u8]) -> Option<u64> {
         let offset = position
             .get(16..)?
@@ -341,6 +353,19 @@ impl Engine {
             .ok()
             .map(u64::from_be_bytes)?;
         (self.position(topic, offset) == position).then_some(offset)
+    }
+}
+
+impl Join {
+    /// The answer to a session that has left the topic before it could join. Without a position, it has nothing to recover.
+    pub(super) fn given_up(&self) -> AnswerBuf {
+        AnswerBuf {
+            flags: match self.has_position {
+                true => 0,
+                false => answer::RECOVERED,
+            },
+            ..AnswerBuf::default()
+        }
     }
 }
 
@@ -386,8 +411,6 @@ fn page<T>(
     }
     (items, false)
 }
-
-static EPOCHS: AtomicU64 = AtomicU64::new(1);
 
 #[cfg(test)]
 mod tests;

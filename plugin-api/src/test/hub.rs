@@ -6,7 +6,7 @@ pub(super) mod asks;
 pub(super) mod topics;
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet, VecDeque},
+    collections::{BTreeSet, HashMap, VecDeque},
     sync::{Condvar, Mutex, MutexGuard, PoisonError, atomic::AtomicU32},
     time::{Duration, Instant},
 };
@@ -35,8 +35,9 @@ struct HubState {
     last_id: u64,
     mailboxes: HashMap<u64, Mailbox>,
     topics: HashMap<String, BTreeSet<u64>>,
-    /// The sessions that have asked to join a topic, and are no subscribers yet.
-    joining: HashSet<(String, u64)>,
+    /// The sessions that have asked to join a topic, and are no subscribers yet, each with the number of its last join.
+    joining: HashMap<(String, u64), u64>,
+    last_join: u64,
     shared: SharedState,
     threads: usize,
     /// How often something was posted.
@@ -221,9 +222,13 @@ impl Hub {
             .min()
     }
 
-    /// Notes that a session asks to join a topic.
-    pub(super) fn begin_joining(&self, topic: &str, id: u64) {
-        self.lock().joining.insert((topic.into(), id));
+    /// Notes that a session asks to join a topic. Answers the number of the join.
+    pub(super) fn begin_joining(&self, topic: &str, id: u64) -> u64 {
+        let mut state = self.lock();
+        state.last_join += 1;
+        let number = state.last_join;
+        state.joining.insert((topic.into(), id), number);
+        number
     }
 
     pub(super) fn subscribe(&self, topic: &str, id: u64, on: bool) {

@@ -1,6 +1,6 @@
 //! `envelope` and `presence`: what a handler makes of publications and of changes of members.
 
-use wsh::{Answer, Envelope, Presence, PresenceChange, Publication, abi, prelude::*};
+use wsh::{Answer, Envelope, Position, Presence, PresenceChange, Publication, abi, prelude::*};
 
 use crate::texts;
 
@@ -109,6 +109,52 @@ fn a_session_that_joins_between_two_publications_gets_each_once() {
 
     let said = texts(&mut client);
     assert_eq!(said, ["1 missed", "form of before", "form of behind"]);
+}
+
+#[test]
+fn a_join_that_is_given_up_is_answered_and_does_not_take_the_next_ones_place() {
+    #[derive(Default)]
+    struct Leaver;
+    impl Session for Leaver {
+        fn on_message(&mut self, conn: &mut Conn, message: Message) -> Result {
+            let seen = message
+                .as_text()
+                .and_then(|text| text.parse::<Position>().ok());
+            let start = seen.map_or(Start::last(2), |seen| Start::from(Some(seen)));
+            conn.publish("room", "one")?;
+            conn.subscribe_from(1, "room", start)?;
+            conn.unsubscribe("room")?;
+            conn.subscribe_from(2, "room", Start::last(1))?;
+            Ok(())
+        }
+        fn on_answer(&mut self, conn: &mut Conn, token: u64, answer: Answer<'_>) -> Result {
+            let joined = answer.joined()?;
+            conn.send(format!("{token} {} {}", joined.is_recovered, joined.missed))?;
+            if token == 1 {
+                assert_eq!(joined.position, None);
+            } else {
+                conn.unsubscribe("room")?;
+                conn.send(joined.position.expect("a history").to_string())?;
+            }
+            Ok(())
+        }
+    }
+    impl Envelope for Leaver {
+        fn envelope(&self, publication: &Publication<'_>) -> Result<Option<MessageBuf>> {
+            let form = format!("form of {}", publication.message);
+            Ok(Some(MessageBuf::Text(form)))
+        }
+    }
+    let mut client = wsh::test::connect(wsh::descriptor!(Leaver));
+
+    client.send("from the last ones");
+    let said = texts(&mut client);
+    let position = said[2].clone();
+    let expected = ["1 true 0", "2 true 1", &position, "form of one"];
+    assert_eq!(said, expected, "it has nothing to recover");
+
+    client.send(position);
+    assert_eq!(texts(&mut client)[..2], ["1 false 0", "2 true 1"]);
 }
 
 #[test]

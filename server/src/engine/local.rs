@@ -23,7 +23,7 @@ mod usage;
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use self::epochs::Epochs;
@@ -52,6 +52,8 @@ pub(crate) struct LocalEngine {
     epochs: Epochs,
     /// The last version of a kept value.
     versions: AtomicU64,
+    /// How often the settings have changed.
+    changes: AtomicU64,
 }
 
 impl LocalEngine {
@@ -66,6 +68,7 @@ impl LocalEngine {
             owners: Owners::default(),
             epochs: Epochs::default(),
             versions: AtomicU64::new(0),
+            changes: AtomicU64::new(0),
         })
     }
 
@@ -88,24 +91,48 @@ impl LocalEngine {
 
     /// Applies changed settings at once to what is kept. To be called after each change.
     pub(crate) fn apply_settings(&self) {
+        self.changes.fetch_add(1, Ordering::Release);
         let now = (self.settings.now)();
+        let mut events = Vec::new();
         self.topics.for_each(|topic| {
             let bounds = (self.settings.history)(topic.name());
-            topic.bound(bounds, &self.epochs, now);
+            events.extend(topic.bound(bounds, &self.epochs, now));
         });
+        events.into_iter().for_each(|event| self.tell(event));
         self.shed();
+    }
+
+    /// What the configuration says now of the history of a topic.
+    fn bounds_of(&self, topic: &TopicName) -> Bounds {
+        let as_of = self.changes.load(Ordering::Acquire);
+        Bounds {
+            history: (self.settings.history)(topic),
+            as_of,
+        }
+    }
+
+    /// What holds under the lock of the topic. A caller that has looked before a change must not undo it: the history that the
+    /// topic has lost would go on without what was published meanwhile.
+    fn bounds_now(&self, topic: &Topic, looked: Bounds) -> Option<HistoryBounds> {
+        match looked.as_of == self.changes.load(Ordering::Acquire) {
+            true => looked.history,
+            false => (self.settings.history)(topic.name()),
+        }
     }
 
     /// Publishes a message. Answers its position, if the topic has history.
     fn append(
         &self,
         publication: Publication,
-        bounds: Option<HistoryBounds>,
+        bounds: Bounds,
     ) -> Result<Option<StreamPosition>, Failure> {
         let now = (self.settings.now)();
         let name = publication.topic.clone();
-        let publish = |topic: &mut Topic| topic.publish(publication, bounds, &self.epochs, now);
-        let published = match bounds {
+        let publish = |topic: &mut Topic| {
+            let bounds = self.bounds_now(topic, bounds);
+            topic.publish(publication, bounds, &self.epochs, now)
+        };
+        let published = match bounds.history {
             Some(_) => self.topics.with(&name, &self.owners, publish),
             // Without history, a topic that is not there is one that no session hears of.
             None => match self.topics.with_known(&name, publish) {
@@ -197,6 +224,13 @@ impl LocalEngine {
     }
 }
 
+/// What the configuration has said of the history of a topic, after so many changes of the settings.
+#[derive(Clone, Copy)]
+struct Bounds {
+    history: Option<HistoryBounds>,
+    as_of: u64,
+}
+
 impl Engine for LocalEngine {
     fn capabilities(&self) -> Capabilities {
         Capabilities {
@@ -210,29 +244,32 @@ impl Engine for LocalEngine {
     }
 
     fn publish(&self, publication: Publication) -> Result<(), Failure> {
-        let bounds = (self.settings.history)(&publication.topic);
-        if let Some(bounds) = &bounds {
+        let bounds = self.bounds_of(&publication.topic);
+        if let Some(bounds) = &bounds.history {
             self.check_published(&publication, bounds)?;
         }
         self.append(publication, bounds).map(|_| ())
     }
 
     fn publish_acked(&self, publication: Publication, done: Done<StreamPosition>) {
-        let answer = match (self.settings.history)(&publication.topic) {
+        let bounds = self.bounds_of(&publication.topic);
+        let answer = match &bounds.history {
             None => Err(Failure::Unsupported),
-            Some(bounds) => self
-                .check_kept(&publication, &bounds)
-                .and_then(|()| self.append(publication, Some(bounds))),
+            Some(history) => self
+                .check_kept(&publication, history)
+                .and_then(|()| self.append(publication, bounds)),
         };
         done(answer.and_then(|at| at.ok_or(Failure::Unsupported)));
     }
 
     fn subscribe(&self, topic: &TopicName, done: Done<Start>) {
-        let bounds = (self.settings.history)(topic);
+        let bounds = self.bounds_of(topic);
         let now = (self.settings.now)();
-        let start = self.topics.with(topic, &self.owners, |topic| {
+        let (start, event) = self.topics.with(topic, &self.owners, |topic| {
+            let bounds = self.bounds_now(topic, bounds);
             topic.subscribe(bounds, &self.epochs, now)
         });
+        event.into_iter().for_each(|event| self.tell(event));
         done(Ok(start));
     }
 
@@ -241,17 +278,20 @@ impl Engine for LocalEngine {
     }
 
     fn history(&self, topic: &TopicName, from: HistoryFrom, limit: PageLimit, done: Done<Page>) {
-        let bounds = (self.settings.history)(topic);
+        let bounds = self.bounds_of(topic);
         let now = (self.settings.now)();
-        let page = self.topics.with_known(topic, |topic| {
-            topic.bound(bounds, &self.epochs, now);
-            topic.history(from, limit, now)
+        let found = self.topics.with_known(topic, |topic| {
+            let bounds = self.bounds_now(topic, bounds);
+            let event = topic.bound(bounds, &self.epochs, now);
+            (topic.history(from, limit, now), event)
         });
-        let nothing = || Page {
-            is_complete: bounds.is_some() && matches!(from, HistoryFrom::Last(_)),
+        let nothing = Page {
+            is_complete: bounds.history.is_some() && matches!(from, HistoryFrom::Last(_)),
             ..Page::default()
         };
-        done(Ok(page.unwrap_or_else(nothing)));
+        let (page, event) = found.unwrap_or((nothing, None));
+        event.into_iter().for_each(|event| self.tell(event));
+        done(Ok(page));
     }
 
     fn enter(&self, topic: &TopicName, member: Member, done: Done<u64>) {

@@ -51,7 +51,7 @@ pub(crate) struct Node {
     topics: Arc<Topics>,
     engine: Arc<dyn Engine>,
     capabilities: Capabilities,
-    policies: ArcSwap<config::Topics>,
+    policies: Arc<ArcSwap<config::Topics>>,
     /// Nothing is kept of any topic, and no other server publishes. So a publication asks for no policy.
     is_plain: AtomicBool,
     positions: Positions,
@@ -75,7 +75,8 @@ pub(crate) struct Node {
 pub(crate) struct NodeParts {
     /// The subscribers of this server.
     pub(crate) topics: Arc<Topics>,
-    pub(crate) policies: Arc<config::Topics>,
+    /// [`Node::set_policies`] replaces them. An engine of this server reads them here, so that a change reaches both at once.
+    pub(crate) policies: Arc<ArcSwap<config::Topics>>,
     pub(crate) origin: Origin,
     /// What positions are signed with. All servers that share an engine have the same.
     pub(crate) secret: [u8; 16],
@@ -117,7 +118,7 @@ pub(crate) struct HistoryPage {
     pub(crate) is_complete: bool,
     /// More publications follow the last one.
     pub(crate) has_more: bool,
-    /// The last publication of the topic.
+    /// The last publication of the topic. `None` if none was published.
     pub(crate) head: Option<Position>,
 }
 
@@ -135,8 +136,8 @@ impl Node {
                 positions: Positions::new(parts.secret, status.kind),
                 engine,
                 capabilities,
-                is_plain: AtomicBool::new(!capabilities.remote && parts.policies.is_plain()),
-                policies: ArcSwap::new(parts.policies),
+                is_plain: AtomicBool::new(!capabilities.remote && parts.policies.load().is_plain()),
+                policies: parts.policies,
                 origin: parts.origin,
                 next_number: AtomicU64::new(1),
                 callbacks: Callbacks::default(),
@@ -180,7 +181,8 @@ impl Node {
                 HistoryPage {
                     is_complete: page.is_complete && !is_foreign,
                     has_more: page.has_more && !is_foreign,
-                    head: page.head.map(write),
+                    // The place before the first publication is none that was published.
+                    head: page.head.filter(|at| at.offset > 0).map(write),
                     publications: (page.publications.into_iter())
                         .map(|past| (write(past.at), past.message))
                         .collect(),

@@ -127,6 +127,14 @@ impl TestBus {
         self.lock().broker.lose_everything();
     }
 
+    /// Has topics have a history as `policies` says from now on.
+    pub(crate) fn set_policies(&self, policies: Arc<config::Topics>) {
+        let mut inner = self.lock();
+        let now_ms = inner.now_ms;
+        let deliveries = inner.broker.set_policies(policies, now_ms);
+        inner.deliver(deliveries);
+    }
+
     /// Keeps what the broker has now, for a failover.
     pub(crate) fn take_replica(&self) {
         self.lock().broker.take_replica();

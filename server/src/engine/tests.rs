@@ -30,6 +30,7 @@ mod cluster;
 mod failure;
 mod history;
 mod joining;
+mod policies;
 mod presence;
 mod session;
 mod store;

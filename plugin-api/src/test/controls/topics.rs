@@ -42,8 +42,8 @@ impl Controls {
         if self.topics.len() == limits::TOPICS_MAX {
             return Err(abi::TOO_BIG);
         }
-        self.hub.begin_joining(topic, self.id);
         let request = Request::SubscribeFrom {
+            join: self.hub.begin_joining(topic, self.id),
             topic: topic.into(),
             after: after.into(),
             last,

@@ -1,6 +1,13 @@
 //! The publications of one topic that are still kept.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 /// How much of a topic's history is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,18 +24,16 @@ pub(in crate::test) struct Kept {
     pub(in crate::test) bytes: Arc<[u8]>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct History {
+    /// No other history of the process has it.
+    number: u64,
     kept: VecDeque<Kept>,
     /// The number of the last publication, counted from 1.
     head: u64,
 }
 
 impl HistoryBounds {
-    pub(super) const NONE: HistoryBounds = HistoryBounds {
-        count: 0,
-        age: Duration::ZERO,
-    };
     /// Enough for a test that says nothing.
     pub(super) const DEFAULT: HistoryBounds = HistoryBounds {
         count: 1000,
@@ -36,7 +41,21 @@ impl HistoryBounds {
     };
 }
 
+impl Default for History {
+    fn default() -> Self {
+        History {
+            number: HISTORIES.fetch_add(1, Ordering::Relaxed) + 1,
+            kept: VecDeque::new(),
+            head: 0,
+        }
+    }
+}
+
 impl History {
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
     pub(super) fn push(&mut self, kept: Kept, now: Duration, bounds: HistoryBounds) -> u64 {
         self.kept.push_back(kept);
         self.head += 1;
@@ -74,6 +93,8 @@ impl History {
             .collect()
     }
 }
+
+static HISTORIES: AtomicU64 = AtomicU64::new(0);
 
 #[cfg(test)]
 mod tests {

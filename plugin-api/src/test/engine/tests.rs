@@ -22,13 +22,31 @@ fn a_position_recovers_on_its_own_topic_and_server_only() {
         (&future, 0, 0),
         (b"forged", 0, 0),
     ] {
-        let answer = engine.join("a", position, 0, NOW).answer;
+        let answer = engine.join(1, "a", position, 0, NOW).answer;
         assert_eq!(
             (answer.flags, answer.follows),
             (flags, follows),
             "{position:?}"
         );
     }
+}
+
+#[test]
+fn a_position_recovers_nothing_once_its_topic_had_no_history() {
+    let mut engine = Engine::default();
+    let position = engine.publish("a", abi::TEXT, b"1", NOW).unwrap();
+    let none = HistoryBounds {
+        count: 0,
+        ..HistoryBounds::DEFAULT
+    };
+
+    engine.set("a", TopicRule::History(none), NOW);
+    assert_eq!(engine.publish("a", abi::TEXT, b"2", NOW), None);
+    engine.set("a", TopicRule::History(HistoryBounds::DEFAULT), NOW);
+
+    let answer = engine.join(1, "a", &position, 0, NOW).answer;
+    assert_eq!((answer.flags, answer.follows), (0, 0));
+    assert_eq!(engine.history("a", &position, 0, 9, NOW).flags, 0);
 }
 
 #[test]

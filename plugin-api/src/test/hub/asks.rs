@@ -61,6 +61,8 @@ pub(in crate::test) enum Asker {
 #[derive(Debug)]
 pub(in crate::test) enum Request {
     SubscribeFrom {
+        /// The number of the join.
+        join: u64,
         topic: String,
         after: Vec<u8>,
         last: u64,
@@ -277,8 +279,15 @@ impl HubState {
                 not_joined = Some(NotJoined::Topic(topic));
                 AnswerBuf::failed(abi::UNAVAILABLE)
             }
-            Request::SubscribeFrom { topic, after, last } => {
-                return self.join(topic, id, token, after, last);
+            Request::SubscribeFrom {
+                join,
+                topic,
+                after,
+                last,
+            } => {
+                let now = self.now;
+                let join = self.shared.engine.join(join, &topic, &after, last, now);
+                return self.join(topic, id, token, join);
             }
             Request::Enter {
                 topic,

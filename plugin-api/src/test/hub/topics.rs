@@ -120,8 +120,7 @@ impl HubState {
         makes_form || shared.is_delivering || !shared.events.is_empty()
     }
 
-    pub(super) fn join(&mut self, topic: String, id: u64, token: u64, after: Vec<u8>, last: u64) {
-        let join = self.shared.engine.join(&topic, &after, last, self.now);
+    pub(super) fn join(&mut self, topic: String, id: u64, token: u64, join: Join) {
         if self.must_queue(&topic) {
             self.shared.events.push_back(TopicEvent::Join {
                 topic,
@@ -143,7 +142,12 @@ impl HubState {
         mut join: Join,
         mut missed: Vec<MailboxItem>,
     ) {
-        let joins = self.joining.remove(&(topic.to_owned(), id));
+        let of_session = (topic.to_owned(), id);
+        if self.joining.get(&of_session) != Some(&join.number) {
+            // It has left the topic meanwhile.
+            return self.answer(Asker::Session(id), token, join.given_up(), None);
+        }
+        self.joining.remove(&of_session);
         let mailbox = self.mailboxes.get(&id);
         let fit = mailbox.map_or(0, |mailbox| mailbox.newest_that_fit(&missed));
         if fit < missed.len() {
@@ -156,9 +160,6 @@ impl HubState {
             }
         }
         self.answer(Asker::Session(id), token, join.answer, None);
-        if !joins {
-            return; // it has left the topic meanwhile
-        }
         if let Some(mailbox) = self.mailboxes.get_mut(&id) {
             for item in missed {
                 mailbox.has_overflowed |= mailbox.post(item).is_err();

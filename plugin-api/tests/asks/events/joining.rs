@@ -60,6 +60,24 @@ fn everything_since_a_position_comes_or_none_of_it_and_the_answer_says_which() {
 }
 
 #[test]
+fn a_position_is_over_when_its_topic_loses_the_history() {
+    let server = wsh::test::serve(wsh::descriptor!(Asker));
+    let mut ann = server.connect();
+    let first = ask(&mut ann, "20 acked news one").remove(0);
+    let first = first.trim_start_matches("20: ");
+
+    server.set_history("news", 0, Duration::ZERO);
+    ann.send("0 publish news two");
+    server.set_history("news", 9, Duration::from_secs(60));
+
+    let mut ben = server.connect();
+    assert_eq!(
+        ask(&mut ben, &format!("10 join news 0 {first}")),
+        ["10: false 0"]
+    );
+}
+
+#[test]
 fn what_is_missed_and_more_than_may_wait_is_cut_and_not_recovered() {
     let server = wsh::test::serve(wsh::descriptor!(Asker));
     let mut ann = server.connect();

@@ -109,6 +109,7 @@ struct NoSink;
 impl Sink for NoSink {
     fn publication(&self, _: &Publication, _: Option<StreamPosition>) {}
     fn gap(&self, _: &TopicName) {}
+    fn stream_changed(&self, _: &TopicName, _: Option<StreamPosition>) {}
     fn presence(&self, _: &crate::engine::PresenceChange) {}
     fn reachable(&self, _: bool) {}
 }

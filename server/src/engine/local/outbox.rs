@@ -22,6 +22,8 @@ pub(super) struct Outbox {
 pub(super) enum Event {
     Publication(Publication, Option<StreamPosition>),
     Presence(PresenceChange),
+    /// See [`Sink::stream_changed`].
+    StreamChanged(TopicName, Option<StreamPosition>),
 }
 
 impl Outbox {
@@ -87,6 +89,7 @@ impl Event {
         match self {
             Event::Publication(publication, _) => &publication.topic,
             Event::Presence(change) => &change.topic,
+            Event::StreamChanged(topic, _) => topic,
         }
     }
 
@@ -94,6 +97,7 @@ impl Event {
         match self {
             Event::Publication(publication, at) => sink.publication(publication, *at),
             Event::Presence(change) => sink.presence(change),
+            Event::StreamChanged(topic, head) => sink.stream_changed(topic, *head),
         }
     }
 
@@ -101,6 +105,7 @@ impl Event {
         match self {
             Event::Publication(publication, _) => publication.message.payload().len(),
             Event::Presence(change) => change.member.value.len(),
+            Event::StreamChanged(..) => 0,
         }
     }
 }
@@ -131,7 +136,7 @@ mod tests {
     fn version(event: Option<Event>) -> Option<u64> {
         match event? {
             Event::Presence(change) => Some(change.version),
-            Event::Publication(..) => None,
+            Event::Publication(..) | Event::StreamChanged(..) => None,
         }
     }
 

@@ -52,6 +52,8 @@ type Reaction = dyn Fn(&Heard) + Send + Sync;
 enum Heard {
     Publication(Vec<u8>, Option<u64>),
     Presence(u64, ChangeKind, u64),
+    /// The end of the new stream.
+    StreamChanged(Option<u64>),
 }
 
 impl Ear {
@@ -77,6 +79,10 @@ impl Sink for Ear {
     }
 
     fn gap(&self, _topic: &TopicName) {}
+
+    fn stream_changed(&self, _topic: &TopicName, head: Option<StreamPosition>) {
+        self.hear(Heard::StreamChanged(head.map(|at| at.offset)));
+    }
 
     fn presence(&self, change: &PresenceChange) {
         self.hear(Heard::Presence(

@@ -61,29 +61,30 @@ impl Topic {
         if self.outbox.is_full() {
             return Err(Failure::Full);
         }
-        self.bound(bounds, epochs, now);
+        let changed = self.bound(bounds, epochs, now);
         let at = match &mut self.stream {
             Some(stream) => match stream.append(&publication, now) {
                 Appended::New(at) => Some(at),
-                Appended::Repeated(at) => return Ok((Some(at), None)),
+                Appended::Repeated(at) => return Ok((Some(at), changed)),
             },
             None => None,
         };
-        Ok((at, self.event(|| Event::Publication(publication, at))))
+        let published = self.event(|| Event::Publication(publication, at));
+        // The publication waits behind the change, if there is one.
+        Ok((at, changed.or(published)))
     }
 
-    /// From now on the sink hears of the topic.
+    /// From now on the sink hears of the topic. Another thread may have subscribed already.
     pub(super) fn subscribe(
         &mut self,
         bounds: Option<HistoryBounds>,
         epochs: &Epochs,
         now: Moment,
-    ) -> Start {
-        self.bound(bounds, epochs, now);
+    ) -> Told<Start> {
+        let changed = self.bound(bounds, epochs, now);
         self.is_subscribed = true;
-        Start {
-            head: self.stream.as_ref().map(Stream::head),
-        }
+        let head = self.head();
+        (Start { head }, changed)
     }
 
     /// What the sink has not heard yet, it does not hear any more.
@@ -92,15 +93,32 @@ impl Topic {
         self.outbox.clear();
     }
 
-    /// Applies what the configuration says now.
+    /// Applies what the configuration says now. The sink hears that the stream is another one.
     ///
     /// A topic that loses its history loses the epoch too: what is published meanwhile gets no offset.
-    pub(super) fn bound(&mut self, bounds: Option<HistoryBounds>, epochs: &Epochs, now: Moment) {
+    #[must_use]
+    pub(super) fn bound(
+        &mut self,
+        bounds: Option<HistoryBounds>,
+        epochs: &Epochs,
+        now: Moment,
+    ) -> Option<Event> {
         match (bounds, &mut self.stream) {
-            (Some(bounds), Some(stream)) => stream.bound(bounds, now),
+            (Some(bounds), Some(stream)) => {
+                stream.bound(bounds, now);
+                return None;
+            }
+            (None, None) => return None,
             (Some(bounds), stream) => *stream = Some(Stream::new(epochs.next(), bounds)),
             (None, stream) => *stream = None,
         }
+        let (topic, head) = (self.name.clone(), self.head());
+        self.event(|| Event::StreamChanged(topic, head))
+    }
+
+    /// The last publication, or the place before the first one. `None` without a history.
+    fn head(&self) -> Option<StreamPosition> {
+        self.stream.as_ref().map(Stream::head)
     }
 
     /// Reads the history.

@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
-use super::OnJoined;
 use super::run::Run;
+use super::{Joined, OnJoined};
 use crate::engine::{Failure, HistoryFrom, Page, PastPublication, StreamPosition};
 use crate::sessions::mailbox::Mailbox;
 
@@ -18,6 +18,8 @@ pub(super) struct Join {
     pub(super) wish: Wish,
     /// With so many of the last messages, where the position recovers nothing.
     pub(super) last: u64,
+    /// Whether the session has named a position.
+    pub(super) has_position: bool,
     /// Whether the position that was named, if one was, still recovers everything.
     pub(super) is_recovered: bool,
     /// `None`: nothing is answered, and the join does not fail.
@@ -295,6 +297,14 @@ impl Join {
                     self.lower();
                 }
             }
+        }
+    }
+
+    /// The answer to a session that has left the topic before it could join. Without a position, it has nothing to recover.
+    pub(super) fn given_up(&self) -> Joined {
+        Joined {
+            is_recovered: !self.has_position,
+            ..Joined::default()
         }
     }
 

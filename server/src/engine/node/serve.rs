@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use tracing::warn;
 
 use super::callbacks::{EnvelopeCall, HandlerCallbacks};
-use super::joins::{Ready, Wish};
+use super::joins::Ready;
 use super::queue::{Delivery, Item, Next};
 use super::topic::NodeTopic;
 use super::{Job, Joined, Node};
@@ -197,16 +197,18 @@ impl NodeTopic {
         let Ready { join, at, .. } = ready;
         let mailbox = &join.mailbox;
         let is_wanted = self.lock().is_queued(mailbox.id, join.number);
-        let has_position = !matches!(join.wish, Wish::Now | Wish::Last(_));
-        let (missed, is_recovered) = match is_wanted {
-            true => newest_that_fit(mailbox, messages, has_position, join.last),
-            // It has left the topic before it could join.
-            false => (Vec::new(), false),
-        };
-        let joined = Joined {
-            is_recovered: join.is_recovered && is_recovered,
-            position: at.map(|at| node.positions.write(&self.name, at)),
-            missed: missed.len(),
+        let (missed, joined) = match is_wanted {
+            true => {
+                let (missed, is_recovered) =
+                    newest_that_fit(mailbox, messages, join.has_position, join.last);
+                let joined = Joined {
+                    is_recovered: join.is_recovered && is_recovered,
+                    position: at.map(|at| node.positions.write(&self.name, at)),
+                    missed: missed.len(),
+                };
+                (missed, joined)
+            }
+            false => (Vec::new(), join.given_up()),
         };
         if self.lock().has_left(mailbox.id) {
             // What it still gets for its earlier subscription comes before the answer of this one.

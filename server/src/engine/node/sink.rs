@@ -27,6 +27,13 @@ impl Sink for Node {
         }
     }
 
+    fn stream_changed(&self, topic: &TopicName, head: Option<StreamPosition>) {
+        if let Some(known) = self.known.find(topic.as_topic()) {
+            let now_ms = self.now_ms();
+            known.update(self, |state| state.stream_changed(head, now_ms));
+        }
+    }
+
     fn presence(&self, change: &PresenceChange) {
         if let Some(known) = self.known.find(change.topic.as_topic()) {
             let now_ms = self.now_ms();

@@ -4,8 +4,10 @@
 //! told has a line in the log and counts; no callback hears of it. What the engine has lost and what is published once more
 //! stands on another stream, behind such a hole.
 
+mod event;
 mod held_back;
 
+pub(super) use self::event::{Action, Event, Missing};
 use self::held_back::{Held, Place, place};
 use crate::engine::{Failure, Start, StreamPosition};
 
@@ -39,61 +41,6 @@ pub(super) enum Before {
     Nothing,
     /// Everything up to here; `None` for a topic without history.
     UpTo(Option<StreamPosition>),
-}
-
-/// What has happened.
-#[derive(Debug)]
-pub(super) enum Event<P> {
-    /// A session wants to join.
-    Wanted,
-    /// The answer to [`Action::Ask`].
-    Started(Result<Start, Failure>),
-    /// A publication has come, of so many bytes.
-    Published {
-        publication: P,
-        at: Option<StreamPosition>,
-        bytes: usize,
-    },
-    /// The answer to [`Action::Read`].
-    Read(Result<Missing<P>, Failure>),
-    /// The last publication of the topic by now.
-    Head(StreamPosition),
-    /// The engine has lost publications.
-    Lost,
-    /// The engine can be reached no more.
-    Cut,
-    /// The engine can be reached again.
-    Back,
-    /// Time has passed. Whether any session wants the topic.
-    Tick { is_wanted: bool },
-}
-
-/// A part of the history behind a position.
-#[derive(Debug)]
-pub(super) struct Missing<P> {
-    pub(super) publications: Vec<(P, StreamPosition)>,
-    pub(super) is_complete: bool,
-    pub(super) has_more: bool,
-    pub(super) head: Option<StreamPosition>,
-}
-
-/// What to do.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Action<P> {
-    /// Subscribe at the engine.
-    Ask,
-    /// Unsubscribe at the engine.
-    Release,
-    /// Read the history behind this position.
-    Read(StreamPosition),
-    /// Give the publication to the subscribers.
-    Deliver(P, Option<StreamPosition>),
-    /// Publications are lost for the subscribers.
-    TellGap,
-    /// Answer the sessions that wait to join: the engine cannot be reached.
-    FailJoins,
-    /// Forget the topic, unless a session wants it by now.
-    Forget,
 }
 
 impl<P> Stream<P> {
@@ -150,6 +97,7 @@ impl<P> Stream<P> {
             Event::Read(answer) => self.read(answer, &mut actions),
             Event::Head(head) => self.head(head, now_ms, &mut actions),
             Event::Lost => self.lost(now_ms, &mut actions),
+            Event::StreamChanged(head) => self.changed(head, &mut actions),
             Event::Cut => self.cut(&mut actions),
             Event::Back => match self {
                 Stream::Away { before, .. } => ask(before, &mut actions),
@@ -309,6 +257,28 @@ impl<P> Stream<P> {
             Stream::Live { last: None } => {
                 actions.push(Action::TellGap);
                 self
+            }
+            other => other,
+        }
+    }
+
+    /// The configuration has taken or given a history. What went on last is no place on the stream that follows.
+    fn changed(self, head: Option<StreamPosition>, actions: &mut Vec<Action<P>>) -> Stream<P> {
+        match self {
+            Stream::Live { .. } => Stream::Live { last: head },
+            Stream::Lingering { until_ms, .. } => {
+                let last = head;
+                Stream::Lingering { last, until_ms }
+            }
+            // No history can fill the hole any more.
+            Stream::Healing { last, held, .. } => {
+                give_up(last, held, actions);
+                Stream::Live { last: head }
+            }
+            // An answer that is under way may be of before the change.
+            Stream::Asked { before, held } => {
+                actions.push(Action::Ask);
+                Stream::Asked { before, held }
             }
             other => other,
         }

@@ -36,6 +36,8 @@ impl Node {
         let position = |bytes| self.positions.read(&TopicName::new(topic), bytes);
         let (wish, is_recovered) = match from.after.map(position) {
             None => (Wish::Last(from.last), true),
+            // The engine may not have heard yet that the history is gone.
+            Some(Ok(_)) if !self.has_history(topic) => (Wish::Now, false),
             Some(Ok(at)) => (Wish::After(at), true),
             Some(Err(Foreign)) => (Wish::Last(from.last), false),
         };
@@ -48,13 +50,14 @@ impl Node {
             return self.topics.subscribe(topic, mailbox);
         }
         let mut join = join(mailbox, wish, from.last, Some(answer));
+        join.has_position = from.after.is_some();
         join.is_recovered = is_recovered;
         self.join(topic, join);
     }
 
     /// Ends a subscription, also one that is not answered yet. The end of a session does it for each of its topics.
     ///
-    /// A join that is given up is answered as one that recovers nothing.
+    /// A join that is given up is answered, and nothing follows it. A position that it has named recovers nothing.
     pub(crate) fn unsubscribe(&self, topic: Topic<'_>, id: u64) {
         let is_known = self.give_up_join(topic, id);
         self.topics.unsubscribe(topic, id);
@@ -71,8 +74,11 @@ impl Node {
         };
         let now_ms = self.now_ms();
         let given_up = known.update(self, |state| state.give_up_join(id, now_ms));
-        if let Some(answer) = given_up.and_then(|join| join.answer) {
-            answer(Ok(Joined::default()));
+        if let Some(join) = given_up {
+            let joined = join.given_up();
+            join.answer
+                .into_iter()
+                .for_each(|answer| answer(Ok(joined)));
         }
         true
     }
@@ -96,6 +102,7 @@ fn join(mailbox: &Arc<Mailbox>, wish: Wish, last: u64, answer: Option<OnJoined>)
         mailbox: mailbox.clone(),
         wish,
         last,
+        has_position: false,
         is_recovered: true,
         answer,
     }

@@ -108,11 +108,8 @@ impl NodeTopic {
             }
             Call::ReadHead => {
                 let done = self.answer(node, |state, answer: Result<Page, Failure>, now_ms| {
-                    if let Ok(Page {
-                        head: Some(head), ..
-                    }) = answer
-                    {
-                        state.head(head, now_ms);
+                    if let Ok(page) = answer {
+                        state.head(page.head, now_ms);
                     }
                 });
                 engine.history(topic, HistoryFrom::Last(0), NOTHING, done);

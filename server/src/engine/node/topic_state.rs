@@ -239,8 +239,18 @@ impl TopicState {
     }
 
     /// The engine has answered [`Call::ReadHead`].
-    pub(super) fn head(&mut self, head: StreamPosition, now_ms: u64) {
-        self.step(Event::Head(head), now_ms);
+    pub(super) fn head(&mut self, head: Option<StreamPosition>, now_ms: u64) {
+        // Without one, it was not heard that the history is gone.
+        let event = head.map_or(Event::StreamChanged(None), Event::Head);
+        self.step(event, now_ms);
+        self.settle();
+    }
+
+    /// The publications stand on another stream from now on, or on none.
+    pub(super) fn stream_changed(&mut self, head: Option<StreamPosition>, now_ms: u64) {
+        // What is read now is a part of the stream before.
+        self.joins.stop_reading();
+        self.step(Event::StreamChanged(head), now_ms);
         self.settle();
     }
 

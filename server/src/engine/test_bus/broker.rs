@@ -170,6 +170,28 @@ impl Broker {
         };
     }
 
+    /// Topics have a history as `policies` says from now on. One that loses its history loses the stream as well.
+    pub(super) fn set_policies(
+        &mut self,
+        policies: Arc<config::Topics>,
+        now_ms: u64,
+    ) -> Deliveries {
+        self.policies = policies;
+        let mut deliveries = Vec::new();
+        let names: Vec<TopicName> = self.state.topics.keys().cloned().collect();
+        for name in names {
+            let before = self.topic(&name).stream.as_ref().map(|stream| stream.epoch);
+            let head = self.stream(&name, now_ms).map(|stream| stream.head());
+            if head.map(|head| head.epoch) == before {
+                continue;
+            }
+            let told = self.topic(&name).subscribers.iter();
+            let delivery = Delivery::StreamChanged(name.clone(), head);
+            deliveries.extend(told.map(|server| (*server, delivery.clone())));
+        }
+        deliveries
+    }
+
     pub(super) fn take_replica(&mut self) {
         self.replica = self.state.clone();
     }
@@ -199,9 +221,13 @@ impl Broker {
     /// The stream of a topic that has a history, bounded by now.
     fn stream(&mut self, name: &TopicName, now_ms: u64) -> Option<&mut Stream> {
         let policies = self.policies.clone();
-        let bounds = policies.policy(&name.owner, &name.name).history?;
+        let bounds = policies.policy(&name.owner, &name.name).history;
         let epoch = self.random.u64(..);
         let topic = self.topic(name);
+        let Some(bounds) = bounds else {
+            topic.stream = None;
+            return None;
+        };
         let stream = topic.stream.get_or_insert_with(|| Stream {
             epoch,
             offset: 0,

@@ -135,7 +135,7 @@ impl Inner {
         self.deliver(deliveries);
     }
 
-    fn deliver(&mut self, deliveries: Vec<(usize, Delivery)>) {
+    pub(super) fn deliver(&mut self, deliveries: Vec<(usize, Delivery)>) {
         for (server, delivery) in deliveries {
             let connection = self.servers[server].connection;
             for delivery in self.faults.on_the_way(delivery, &mut self.random) {

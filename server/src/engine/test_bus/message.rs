@@ -27,6 +27,7 @@ pub(super) enum Delivery {
     Publication(Publication, Option<StreamPosition>),
     Change(PresenceChange),
     Gap(TopicName),
+    StreamChanged(TopicName, Option<StreamPosition>),
 }
 
 impl Request {
@@ -66,7 +67,7 @@ impl Delivery {
         match self {
             Delivery::Publication(publication, _) => &publication.topic,
             Delivery::Change(change) => &change.topic,
-            Delivery::Gap(topic) => topic,
+            Delivery::Gap(topic) | Delivery::StreamChanged(topic, _) => topic,
         }
     }
 
@@ -78,6 +79,7 @@ impl Delivery {
             Delivery::Publication(publication, at) => sink.publication(publication, *at),
             Delivery::Change(change) => sink.presence(change),
             Delivery::Gap(topic) => sink.gap(topic),
+            Delivery::StreamChanged(topic, head) => sink.stream_changed(topic, *head),
         }
     }
 }

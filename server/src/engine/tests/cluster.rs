@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
+use arc_swap::ArcSwap;
+
 use super::session::TestSession;
 use crate::config::{self, HistoryBounds, TopicPolicy};
 use crate::engine::local::LocalEngine;
@@ -69,13 +71,13 @@ impl Cluster {
 
     /// One server that works alone.
     pub(super) fn local() -> Cluster {
-        let policies = Arc::new(policies());
+        let policies = Arc::new(ArcSwap::from_pointee(policies()));
         let time: Arc<AtomicU64> = Arc::default();
         let mut local = None;
         let server = TestServer::new(0, &policies, |sink, jobs| {
             let (of, now, later) = (policies.clone(), time.clone(), jobs.clone());
             let settings = Settings {
-                history: Box::new(move |topic| of.policy(&topic.owner, &topic.name).history),
+                history: Box::new(move |topic| of.load().policy(&topic.owner, &topic.name).history),
                 now: Box::new(move || Moment::ORIGIN.after(now.load(Ordering::Relaxed))),
                 run_later: Box::new(move |job| later.lock().unwrap().push_back(job)),
                 ..Settings::default()
@@ -95,8 +97,10 @@ impl Cluster {
     pub(super) fn on_bus(servers: usize, seed: u64) -> Cluster {
         let policies = Arc::new(policies());
         let bus = TestBus::new(seed, policies.clone());
-        let servers = (0..servers)
-            .map(|number| TestServer::new(number, &policies, |sink, _| bus.connect(sink)));
+        let servers = (0..servers).map(|number| {
+            let policies = Arc::new(ArcSwap::new(policies.clone()));
+            TestServer::new(number, &policies, |sink, _| bus.connect(sink))
+        });
         Cluster {
             servers: servers.collect(),
             engine: TestEngine::Bus(bus.clone()),
@@ -117,6 +121,22 @@ impl Cluster {
 
     pub(super) fn set_faults(&self, faults: Faults) {
         self.bus().set_faults(faults);
+    }
+
+    /// Has the topics `kept…` of `chat` have this history, and all others none, on every server and in the engine.
+    pub(super) fn set_history(&self, history: Option<HistoryBounds>) {
+        let policy = TopicPolicy {
+            history,
+            ..TopicPolicy::DEFAULT
+        };
+        let policies = Arc::new(config::Topics::of(&[("chat/kept*", policy)]));
+        for server in &self.servers {
+            server.node.set_policies(policies.clone());
+        }
+        match &self.engine {
+            TestEngine::Local(engine) => engine.apply_settings(),
+            TestEngine::Bus(bus) => bus.set_policies(policies),
+        }
     }
 
     /// Lets time pass.
@@ -235,7 +255,7 @@ impl Cluster {
 impl TestServer {
     fn new(
         number: usize,
-        policies: &Arc<config::Topics>,
+        policies: &Arc<ArcSwap<config::Topics>>,
         connect: impl FnOnce(Weak<dyn Sink>, &Jobs) -> Arc<dyn Engine>,
     ) -> TestServer {
         let jobs = Jobs::default();

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::cluster::{Cluster, KINDS, Kind, NOW, after, answer, last, message};
+use super::history::publish;
 use super::session::{Heard, TestSession};
+use crate::engine::node::Joined;
 use crate::engine::node::callbacks::{EnvelopeCall, HandlerCallbacks};
 use crate::engine::test_bus::faults::Faults;
 use crate::engine::{Failure, StoreRequest};
@@ -362,16 +364,23 @@ fn a_join_that_is_given_up_leaves_nothing_behind() {
 fn a_join_that_is_given_up_while_a_handler_is_called_for_it_leaves_nothing_behind() {
     let cluster = Cluster::local();
     cluster.tell_positions();
-    cluster.publish(0, "kept", "1").unwrap();
-    let mut session = cluster.session(0);
-    session.join("kept", last(5));
-    // The envelope's thread has not run yet.
-    session.leave_topic("kept");
-    cluster.settle();
+    let positions = publish(&cluster, "kept", 1..=2);
+    // Without a position, there is nothing to recover.
+    for (from, is_recovered) in [(last(5), true), (after(&positions[0]), false)] {
+        let mut session = cluster.session(0);
+        session.join("kept", from);
+        // The envelope's thread has not run yet.
+        session.leave_topic("kept");
+        cluster.settle();
 
-    let (joined, texts) = session.joined();
-    assert_eq!((joined.is_recovered, texts), (false, vec![]));
-    assert_eq!(cluster.publish(0, "kept", "2"), Ok(0));
-    cluster.settle();
-    assert_eq!(session.texts(), [""; 0]);
+        let (joined, texts) = session.joined();
+        let expected = Joined {
+            is_recovered,
+            ..Joined::default()
+        };
+        assert_eq!((joined, texts), (expected, vec![]), "{from:?}");
+        assert_eq!(cluster.publish(0, "kept", "3"), Ok(0));
+        cluster.settle();
+        assert_eq!(session.texts(), [""; 0]);
+    }
 }

@@ -19,6 +19,7 @@ fn join(number: u64, wish: Wish, last: u64) -> Join {
         mailbox: Arc::new(Mailbox::new(number, "chat".into(), 1, 1_000)),
         wish,
         last,
+        has_position: matches!(wish, Wish::After(_) | Wish::Reached(_)),
         is_recovered: true,
         answer: Some(Box::new(|_| ())),
     }
