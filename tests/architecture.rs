@@ -86,6 +86,23 @@ fn every_source_file_is_named_and_every_named_file_is_there() {
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
+#[test]
+fn the_repository_has_five_folders_at_its_top() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let ignored = fs::read_to_string(root.join(".gitignore")).unwrap();
+    let is_ignored = |name: &str| ignored.lines().any(|line| line == format!("/{name}/"));
+
+    let entries = fs::read_dir(&root).unwrap().map(|entry| entry.unwrap());
+    let folders = entries.filter(|entry| entry.path().is_dir());
+    let names = folders.map(|entry| entry.file_name().into_string().unwrap());
+    let names: BTreeSet<String> = names
+        .filter(|name| !name.starts_with('.') && name != "__pycache__" && !is_ignored(name))
+        .collect();
+
+    let expected = ["config", "handlers", "plugin-api", "server", "tests"];
+    assert_eq!(names, expected.map(str::to_owned).into());
+}
+
 /// What stands in backticks, without `.rs` and without a last `/`: `a/{b, c}` is `a/b` and `a/c`.
 fn names(text: &str) -> BTreeSet<String> {
     let quoted = text.split('`').skip(1).step_by(2);

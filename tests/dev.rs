@@ -210,6 +210,40 @@ fn is_alive(pid: &str) -> bool {
 }
 
 #[test]
+fn a_workspace_that_is_built_only_when_named_is_left_out_with_the_way_to_build_it() {
+    let site = Site::empty();
+    write_c(&site, "mine/tea.c", str::to_owned);
+    let only_when_named = "[workspace.metadata.wshd]\nonly_when_named = true\n";
+    site.write(
+        "mine/more/Cargo.toml",
+        &format!("[workspace]\nmembers = [\"slow_wsh\"]\nresolver = \"3\"\n{only_when_named}"),
+    );
+    site.write(
+        "mine/more/slow_wsh/Cargo.toml",
+        "[package]\nname = \"slow_wsh\"\n[lib]\ncrate-type = [\"cdylib\"]\n",
+    );
+    site.write("mine/more/slow_wsh/src/lib.rs", "this is no Rust");
+
+    let server = Server::bare(&site).args(["dev", "mine", "-p", "0"]).start();
+    server.line_within(BUILT, &["tea_wsh  ws://localhost:", "/tea"]);
+    server.line(&[
+        "mine/more` is left out: its `Cargo.toml` says `only_when_named = true`; `wshd dev /",
+        "mine/more` builds it",
+    ]);
+    assert_eq!(server.connect("/tea").ask("hello"), "hello");
+    assert_eq!(server.count_lines(&["slow_wsh"]), 0, "{}", server.log());
+    drop(server);
+
+    let named = Server::bare(&site);
+    let named = named.args(["dev", "mine/more", "-p", "0"]).start();
+    named.line_within(
+        BUILT,
+        &["slow_wsh  not built; will answer at ws://localhost:"],
+    );
+    assert_eq!(named.count_lines(&["left out"]), 0, "{}", named.log());
+}
+
+#[test]
 fn a_directory_without_handler_crates_is_said_to_be_one() {
     let site = Site::empty();
     let mut server = Server::bare(&site).arg("dev").arg(site.handlers()).spawn();

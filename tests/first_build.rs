@@ -35,7 +35,15 @@ fn the_library_of_handlers_needs_no_procedural_macro() {
     assert!(macros.is_empty(), "{macros:#?}");
 }
 
-/// The packages of the crates in handlers/.
+/// The first command would wait for the large dependencies of handlers/more.
+#[test]
+fn the_examples_with_large_dependencies_are_built_only_when_named() {
+    let manifest = include_str!("../handlers/more/Cargo.toml");
+    let asks = "[workspace.metadata.wshd]\nonly_when_named = true\n";
+    assert!(manifest.contains(asks), "{manifest}");
+}
+
+/// The packages of the crates in handlers/, without those of handlers/more.
 fn handlers() -> Vec<String> {
     let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/../handlers");
     let entries = std::fs::read_dir(directory).expect("a directory");

@@ -18,6 +18,7 @@ mod language;
 mod library_dir;
 mod library_name;
 mod messages;
+mod only_when_named;
 mod outcome;
 mod report;
 mod sources;

@@ -13,6 +13,9 @@ pub(crate) struct Metadata {
     pub(crate) workspace_root: PathBuf,
     /// The members, and no other packages.
     pub(crate) packages: Vec<Package>,
+    /// `[workspace.metadata]`, which belongs to other tools than cargo.
+    #[serde(default)]
+    pub(crate) metadata: serde_json::Value,
 }
 
 /// One member of a workspace.

@@ -1,24 +1,25 @@
 //! Which crates at or below a directory are handlers.
 //!
 //! A handler crate is a package with a `cdylib` target that is named `…_wsh`, or whose manifest says the
-//! name of its file. It is made of its own directory, of
-//! the directories of its path dependencies, and of files that hold for the whole workspace.
+//! name of its file. It is made of its own directory, of the directories of its path dependencies, and of
+//! files that hold for the whole workspace. The manifest of a workspace can keep its crates from being built
+//! with those of the folders around it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::cargo::{Cargo, CargoError};
-use super::cargo_json::Package;
+use super::cargo_json::{Metadata, Package};
 use super::handler::{HandlerSource, Recipe, SUFFIX};
-use super::library_name;
 use super::tree;
+use super::{library_name, only_when_named};
 
 /// The handler crates below a directory.
 #[derive(Debug)]
 pub(crate) struct CrateHandlers {
     pub(crate) handlers: Vec<HandlerSource>,
-    /// A sentence for each manifest that is left out, with the reason.
+    /// A sentence for each manifest or workspace that is left out, with the reason.
     pub(crate) complaints: Vec<String>,
     /// Manifests that cargo cannot read.
     pub(crate) unreadable: BTreeSet<PathBuf>,
@@ -26,7 +27,7 @@ pub(crate) struct CrateHandlers {
 
 /// Asks cargo about every manifest at or below `root`.
 pub(crate) fn find(root: &Path, cargo: &Cargo) -> Result<CrateHandlers, CargoError> {
-    let mut packages = Packages::new(cargo);
+    let mut packages = Packages::new(root, cargo);
     let manifests = tree::manifests(root);
     for manifest in &manifests.files {
         packages.learn(manifest)?;
@@ -46,6 +47,7 @@ pub(crate) fn find(root: &Path, cargo: &Cargo) -> Result<CrateHandlers, CargoErr
 
 /// The packages that cargo has listed, by directory.
 struct Packages<'a> {
+    root: &'a Path,
     cargo: &'a Cargo,
     packages: BTreeMap<PathBuf, Arc<Member>>,
     /// The manifests that were asked about, those of workspaces without a package too.
@@ -56,13 +58,20 @@ struct Packages<'a> {
 
 struct Member {
     package: Package,
-    workspace: PathBuf,
+    workspace: Arc<Workspace>,
+}
+
+struct Workspace {
+    directory: PathBuf,
     shared: Arc<BTreeSet<PathBuf>>,
+    /// Why none of its handlers is built, where that is so.
+    left_out: Option<String>,
 }
 
 impl<'a> Packages<'a> {
-    fn new(cargo: &'a Cargo) -> Packages<'a> {
+    fn new(root: &'a Path, cargo: &'a Cargo) -> Packages<'a> {
         Packages {
+            root,
             cargo,
             packages: BTreeMap::new(),
             asked: BTreeSet::new(),
@@ -86,9 +95,12 @@ impl<'a> Packages<'a> {
             }
             Err(error) => return Err(error),
         };
-        let workspace = metadata.workspace_root;
-        let shared = Arc::new(shared_files(&workspace));
-        self.asked.insert(workspace.join(tree::MANIFEST));
+        let workspace = Arc::new(Workspace {
+            shared: Arc::new(shared_files(&metadata.workspace_root)),
+            left_out: left_out(&metadata, self.root),
+            directory: metadata.workspace_root,
+        });
+        self.asked.insert(workspace.directory.join(tree::MANIFEST));
         for package in metadata.packages {
             self.asked.insert(package.manifest_path.clone());
             let Some(directory) = package.manifest_path.parent().map(Path::to_owned) else {
@@ -97,7 +109,6 @@ impl<'a> Packages<'a> {
             let member = Member {
                 package,
                 workspace: workspace.clone(),
-                shared: shared.clone(),
             };
             self.packages.insert(directory, Arc::new(member));
         }
@@ -127,6 +138,10 @@ impl<'a> Packages<'a> {
         let Some(name) = name else {
             return Ok(None);
         };
+        if let Some(complaint) = &member.workspace.left_out {
+            self.complaints.insert(complaint.clone());
+            return Ok(None);
+        }
         let parts = self.parts_of(directory)?;
         let packages = parts.iter().filter_map(|part| self.packages.get(part));
         let targets = packages.flat_map(|member| &member.package.targets);
@@ -138,13 +153,13 @@ impl<'a> Packages<'a> {
             name,
             recipe: Recipe::Cargo {
                 package: package.id.clone(),
-                workspace: member.workspace.clone(),
+                workspace: member.workspace.directory.clone(),
             },
             origin: manifest.to_owned(),
             has_script: has("custom-build"),
             has_macro: has("proc-macro"),
             parts,
-            shared: member.shared.clone(),
+            shared: member.workspace.shared.clone(),
         }))
     }
 
@@ -169,6 +184,21 @@ impl<'a> Packages<'a> {
     }
 }
 
+/// Why the handlers of a workspace are not built, if so: its manifest asks for that where `root` is a folder around it.
+fn left_out(metadata: &Metadata, root: &Path) -> Option<String> {
+    let directory = &metadata.workspace_root;
+    let manifest = directory.join(tree::MANIFEST);
+    match only_when_named::of(&metadata.metadata) {
+        Ok(true) if !root.starts_with(directory) => Some(format!(
+            "`{0}` is left out: its `{1}` says `only_when_named = true`; `wshd dev {0}` builds it",
+            directory.display(),
+            tree::MANIFEST,
+        )),
+        Ok(_) => None,
+        Err(fault) => Some(format!("`{}` is left out: {fault}", manifest.display())),
+    }
+}
+
 /// The files that affect a build without being part of a package.
 fn shared_files(workspace: &Path) -> BTreeSet<PathBuf> {
     let of_workspace = [
@@ -189,3 +219,62 @@ fn shared_files(workspace: &Path) -> BTreeSet<PathBuf> {
 
 /// The file that cargo itself writes when it builds.
 pub(crate) const LOCK_FILE: &str = "Cargo.lock";
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::dev::cargo::Profile;
+
+    /// Writes a workspace with one handler, and what `[workspace.metadata.wshd]` says.
+    fn write_workspace(root: &Path, folder: &str, says: &str) {
+        let [workspace, tea] =
+            [folder.to_owned(), format!("{folder}/tea_{folder}_wsh")].map(|it| root.join(it));
+        fs::create_dir_all(tea.join("src")).unwrap();
+        let manifest = format!("[workspace]\nmembers = [\"*_wsh\"]\nresolver = \"3\"\n{says}\n");
+        fs::write(workspace.join(tree::MANIFEST), manifest).unwrap();
+        let manifest =
+            format!("[package]\nname = \"tea_{folder}_wsh\"\n[lib]\ncrate-type = [\"cdylib\"]\n");
+        fs::write(tea.join(tree::MANIFEST), manifest).unwrap();
+        fs::write(tea.join("src/lib.rs"), "").unwrap();
+    }
+
+    #[test]
+    fn a_workspace_that_is_built_only_when_named_is_left_out_of_the_folders_around_it() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path().canonicalize().unwrap();
+        let says = |value: &str| format!("[workspace.metadata.wshd]\nonly_when_named = {value}");
+        write_workspace(&root, "quick", "");
+        write_workspace(&root, "quicker", &says("false"));
+        write_workspace(&root, "slow", &says("true"));
+        write_workspace(&root, "wrong", &says("7"));
+        let found = |path: &Path| {
+            let found = find(path, &Cargo::new(Profile::Dev)).unwrap();
+            let names = found.handlers.into_iter().map(|handler| handler.name);
+            (names.collect::<Vec<_>>(), found.complaints)
+        };
+        let slow = root.join("slow");
+
+        assert_eq!(
+            found(&root),
+            (
+                vec!["tea_quick_wsh".to_owned(), "tea_quicker_wsh".to_owned()],
+                vec![
+                    format!(
+                        "`{0}` is left out: its `Cargo.toml` says `only_when_named = true`; `wshd dev {0}` builds it",
+                        slow.display()
+                    ),
+                    format!(
+                        "`{}/wrong/Cargo.toml` is left out: `workspace.metadata.wshd` wants `only_when_named` \
+                         to be `true` or `false`, found `7`",
+                        root.display()
+                    ),
+                ]
+            )
+        );
+        for named in [slow.clone(), slow.join("tea_slow_wsh")] {
+            assert_eq!(found(&named), (vec!["tea_slow_wsh".to_owned()], vec![]));
+        }
+    }
+}
