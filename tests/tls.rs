@@ -1,8 +1,11 @@
 //! What a server does over TLS, and that it does all else as without.
 
+mod sessions;
+
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustls::version::{TLS12, TLS13};
@@ -430,6 +433,48 @@ fn what_is_said_of_tls_applies_to_the_next_connection() {
         applied(times + 1);
         assert_eq!([lets_in(None), lets_in(Some(&known))], expected, "{rest}");
         assert_eq!(stays.ask("still"), "still");
+    }
+}
+
+/// Runs `openssl s_client` with `input`, and returns what it prints.
+fn s_client(server: &Server, site: &Site, flags: &[&str], input: &[u8]) -> String {
+    let address = format!("localhost:{}", server.port());
+    let spawned = Command::new("openssl")
+        .args(["s_client", "-quiet", "-verify_return_error", "-CAfile"])
+        .arg(site.root().join("ca.pem"))
+        .args(["-servername", "localhost", "-connect", &address])
+        .args(flags)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn();
+    let mut child = spawned.expect("`openssl` runs; `apt-get install openssl` installs it");
+    let mut stdin = child.stdin.take().expect("it is piped");
+    stdin.write_all(input).expect("sending");
+    let mut printed = Vec::new();
+    let mut stdout = child.stdout.take().expect("it is piped");
+    stdout.read_to_end(&mut printed).expect("its output");
+    drop(stdin);
+    child.wait().expect("it ends");
+    String::from_utf8_lossy(&printed).into_owned()
+}
+
+#[test]
+fn openssl_talks_to_the_server_in_each_version() {
+    let (site, _tls, server) = serve(&["echo_wsh"]);
+    let request = b"GET /echo HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    for flags in [
+        &["-tls1_2"][..],
+        &["-tls1_3"],
+        &["-tls1_2", "-cipher", "ECDHE-ECDSA-CHACHA20-POLY1305"],
+        &["-tls1_3", "-ciphersuites", "TLS_AES_256_GCM_SHA384"],
+        &["-alpn", "http/1.1"],
+    ] {
+        let answer = s_client(&server, &site, flags, request);
+        assert_eq!(status_of(&answer), 426, "{flags:?}: {answer}");
+    }
+    for flags in [&["-tls1_1"][..], &["-alpn", "h2"]] {
+        assert_eq!(s_client(&server, &site, flags, request), "", "{flags:?}");
     }
 }
 

@@ -215,8 +215,8 @@ impl Client {
 }
 
 /// An upgraded connection that sends and receives bytes.
-pub(crate) struct Raw {
-    pub(crate) stream: TcpStream,
+pub(crate) struct Raw<S = TcpStream> {
+    pub(crate) stream: S,
 }
 
 impl Raw {
@@ -237,7 +237,9 @@ impl Raw {
         let answer = raw.skip_head();
         (raw, answer)
     }
+}
 
+impl<S: Read + Write> Raw<S> {
     /// Reads the head of the response, which must be a 101.
     #[track_caller]
     pub(crate) fn skip_head(&mut self) -> String {
@@ -290,7 +292,9 @@ impl Raw {
         self.stream.read_exact(&mut payload).expect("a payload");
         Some((head[0], payload))
     }
+}
 
+impl Raw {
     /// Reads until the server closes the connection. Returns the code of its one Close frame, 1005 for a Close without
     /// one, 1006 if none came.
     #[track_caller]

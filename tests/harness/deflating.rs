@@ -1,5 +1,8 @@
 //! A client with permessage-deflate (RFC 7692).
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
 
 use super::client::Raw;
@@ -20,8 +23,8 @@ pub(crate) const NO_TAKEOVER: &str = "\r\nSec-WebSocket-Extensions: permessage-d
 pub(crate) const TAKEOVER: &str = "\r\nSec-WebSocket-Extensions: permessage-deflate\r\n";
 
 /// A client that compresses what it sends, with one context for all its messages.
-pub(crate) struct Deflating {
-    pub(crate) raw: Raw,
+pub(crate) struct Deflating<S = TcpStream> {
+    pub(crate) raw: Raw<S>,
     pub(crate) deflater: Compress,
     inflater: Decompress,
     takes_over: bool,
@@ -35,6 +38,14 @@ impl Deflating {
             _ => OFFER,
         };
         let (raw, answer) = Raw::open_with(server, path, offer);
+        Deflating::over(raw, &answer, agreed)
+    }
+}
+
+impl<S: Read + Write> Deflating<S> {
+    /// Compresses on a connection whose opening handshake has this answer.
+    #[track_caller]
+    pub(crate) fn over(raw: Raw<S>, answer: &str, agreed: &str) -> Deflating<S> {
         assert!(answer.contains(agreed), "{answer}");
         Deflating {
             raw,

@@ -11,9 +11,9 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned, SupportedProtocolVersion};
 
 use super::certificates::{Authority, Issued};
-use super::client::{Client, Steady};
+use super::client::{Client, Raw, Steady};
 use super::patience;
-use super::server::{Builder, Server};
+use super::server::{Builder, Server, opening};
 use super::site::Site;
 
 /// The certificates of a test: a CA, and what it has signed for a server.
@@ -147,6 +147,24 @@ impl TlsClient {
         let socket = Steady::over_tls(self.open(server.port()));
         let url = format!("wss://{}:{}{path}", self.name, server.port());
         Client::over(socket, &url, path, headers)
+    }
+
+    /// Opens a WebSocket at `path` whose frames are sent and received one by one, with more header lines. Returns the
+    /// head of the response as well.
+    #[track_caller]
+    pub(crate) fn open_raw(
+        &self,
+        server: &Server,
+        path: &str,
+        extra: &str,
+    ) -> (Raw<TlsSocket>, String) {
+        let mut stream = self.open(server.port());
+        stream
+            .write_all(opening(path, extra).as_bytes())
+            .expect("sending a handshake");
+        let mut raw = Raw { stream };
+        let answer = raw.skip_head();
+        (raw, answer)
     }
 
     /// Sends a request and returns what comes back until the server says that it ends. An end without that is an error.
