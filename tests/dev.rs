@@ -2,6 +2,7 @@
 
 mod c;
 mod page;
+mod tls;
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;

@@ -9,6 +9,7 @@ mod c_handlers;
 mod cargo;
 mod cargo_json;
 mod cc;
+mod certificate;
 mod crates;
 mod feedback;
 mod handler;
@@ -35,9 +36,10 @@ pub(crate) use self::build_process::clear_up;
 use self::cargo::Cargo;
 pub use self::cargo::{CargoError, Profile};
 use self::cc::Cc;
+pub use self::certificate::{CertificateError, pair as certificate_pair};
 use self::handlers::Handlers;
 use self::library_dir::LibraryDir;
-use self::report::say;
+use self::report::{Address, say};
 use crate::config::Config;
 use crate::connection::overlay::Overlay;
 use crate::process::threads::has_ended;
@@ -94,6 +96,9 @@ pub enum DevError {
     /// Cargo cannot be run.
     #[error(transparent)]
     Cargo(#[from] CargoError),
+    /// There is no certificate for a server that speaks TLS.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
     /// The directory for libraries cannot be made.
     #[error("cannot make a directory for the libraries: {0}")]
     LibraryDir(io::Error),
@@ -148,8 +153,18 @@ impl Dev {
         }
     }
 
-    /// Starts the thread that builds everything, and then what changes. It tells open pages when a file of
-    /// `pages` changes. `load` is called when libraries have changed, and answers what became of them.
+    /// Makes the certificate that `config` names, if it is [`certificate_pair`] and not there yet.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be made.
+    pub fn make_certificate(&self, config: &Config) -> Result<(), DevError> {
+        Ok(certificate::make_if_named(config)?)
+    }
+
+    /// Starts the thread that builds everything, and then what changes. The server answers at `port`, by TLS if
+    /// `is_tls`. The thread tells open pages when a file of `pages` changes. `load` is called when libraries have
+    /// changed, and answers what became of them.
     ///
     /// # Errors
     ///
@@ -157,12 +172,18 @@ impl Dev {
     pub fn start(
         self,
         port: u16,
+        is_tls: bool,
         pages: Option<PathBuf>,
         load: impl FnMut() -> Vec<Change> + Send + 'static,
     ) -> io::Result<BuildThread> {
+        let address = Address {
+            port,
+            is_tls,
+            has_pages: pages.is_some(),
+        };
         let (hints, inbox) = mpsc::sync_channel(1);
         let cargo = self.cargo.clone();
-        let build_loop = BuildLoop::new(self, port, pages, load);
+        let build_loop = BuildLoop::new(self, address, pages, load);
         let sender = hints.clone();
         let thread = std::thread::Builder::new().name("dev".to_owned());
         let thread = thread.spawn(move || build_loop.work(sender, &inbox))?;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use wshd::config::{CommandLine, Config, ConfigError, Flags, Subcommand};
 use wshd::connection::overlay::Overlay;
-use wshd::dev::{Dev, Profile};
+use wshd::dev::{self, Dev, Profile};
 use wshd::new::{self, NewError};
 use wshd::process::heap;
 use wshd::process::optional::{self, Optional, is_allowed};
@@ -56,18 +56,21 @@ fn run(line: CommandLine) -> ! {
         }
         Some(Subcommand::Connect(options)) => connect::run(&options),
         Some(Subcommand::Check) => configured(flags, |config, _| check(&config)),
-        Some(Subcommand::Dev { path, release }) => configured(flags, |config, reread| {
-            let profile = if release {
-                Profile::Release
-            } else {
-                Profile::Dev
-            };
-            let signals = begin(&config, HangUp::Stops, stop_with_stdin);
-            signals.map_or_else(
-                |code| code,
-                |signals| develop(signals, config, reread, &path, profile),
-            )
-        }),
+        Some(Subcommand::Dev { path, release }) => {
+            let flags = flags.with_spare_certificate(dev::certificate_pair());
+            configured(flags, |config, reread| {
+                let profile = if release {
+                    Profile::Release
+                } else {
+                    Profile::Dev
+                };
+                let signals = begin(&config, HangUp::Stops, stop_with_stdin);
+                signals.map_or_else(
+                    |code| code,
+                    |signals| develop(signals, config, reread, &path, profile),
+                )
+            })
+        }
         None => configured(flags, |config, reread| {
             match begin(&config, HangUp::Rereads, stop_with_stdin) {
                 Ok(signals) => serve(signals, config, reread, None, |_| Ok(())),
@@ -121,6 +124,9 @@ fn develop(
         Ok(dev) => dev,
         Err(error) => return fail(FAILED, &error.to_string()),
     };
+    if let Err(error) = dev.make_certificate(&config) {
+        return fail(FAILED, &error.to_string());
+    }
     let overrides = dev.overrides();
     overrides.apply(&mut config);
     let reread = move || {
@@ -137,7 +143,8 @@ fn develop(
         move |serving| {
             let control = serving.control();
             let port = serving.port();
-            dev.start(port, pages, move || control.rescan())
+            let is_tls = serving.is_tls();
+            dev.start(port, is_tls, pages, move || control.rescan())
         },
     )
 }

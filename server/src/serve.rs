@@ -116,6 +116,13 @@ impl Serving {
         address.map_or(0, |address| address.port())
     }
 
+    /// Whether that port speaks TLS.
+    pub fn is_tls(&self) -> bool {
+        let mut endpoints = self.listeners.iter().map(Listener::endpoint);
+        let first = endpoints.find(|it| it.address().is_some());
+        first.is_some_and(Endpoint::is_tls)
+    }
+
     /// The control over the road of a change.
     pub fn control(&self) -> Arc<Control> {
         self.control.clone()

@@ -7,8 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::crypto::ring;
-use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection, StreamOwned, SupportedProtocolVersion};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{
+    ClientConfig, ClientConnection, RootCertStore, StreamOwned, SupportedProtocolVersion,
+};
 
 use super::certificates::{Authority, Issued};
 use super::client::{Client, Raw, Steady};
@@ -66,25 +69,33 @@ impl Tls {
         versions: &[&'static SupportedProtocolVersion],
         own: Option<&Issued>,
     ) -> TlsClient {
-        TlsClient::new(&self.authority, versions, own)
+        TlsClient::new(self.authority.roots(), versions, own)
     }
 }
 
 impl TlsClient {
     /// A client that trusts this CA.
     pub(crate) fn trusting(authority: &Authority) -> TlsClient {
-        TlsClient::new(authority, rustls::ALL_VERSIONS, None)
+        TlsClient::new(authority.roots(), rustls::ALL_VERSIONS, None)
+    }
+
+    /// A client that trusts the CA in this PEM.
+    pub(crate) fn trusting_pem(pem: &str) -> TlsClient {
+        let mut roots = RootCertStore::empty();
+        let der = CertificateDer::from_pem_slice(pem.as_bytes()).expect("a certificate");
+        roots.add(der).expect("a CA");
+        TlsClient::new(roots, rustls::ALL_VERSIONS, None)
     }
 
     fn new(
-        authority: &Authority,
+        roots: RootCertStore,
         versions: &[&'static SupportedProtocolVersion],
         own: Option<&Issued>,
     ) -> TlsClient {
         let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_protocol_versions(versions)
             .expect("versions")
-            .with_root_certificates(authority.roots());
+            .with_root_certificates(roots);
         let config = match own {
             None => builder.with_no_client_auth(),
             Some(own) => builder

@@ -16,7 +16,7 @@ use clap::{Arg, ArgMatches, Command};
 use self::connect::ConnectOptions;
 use self::program::{STOP_WITH_STDIN, program};
 use super::settings::{self, ConfigDraft};
-use super::{Config, DecidedBy};
+use super::{CertificatePair, Config, DecidedBy};
 
 /// The arguments of the process.
 #[derive(Clone, Debug)]
@@ -78,6 +78,8 @@ pub enum Style {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Flags {
     said: BTreeMap<&'static str, SettingText>,
+    /// The certificate of a server that speaks TLS and has no other.
+    spare_certificate: Option<CertificatePair>,
 }
 
 /// The text that decides a setting. The setting has read it once, so that it can be read.
@@ -179,6 +181,20 @@ impl Flags {
                     .expect("the text was read when it was said");
             }
         }
+    }
+
+    /// Has a server that speaks TLS use `pair` where no layer names a certificate.
+    #[must_use]
+    pub fn with_spare_certificate(self, pair: Option<CertificatePair>) -> Flags {
+        Flags {
+            spare_certificate: pair,
+            ..self
+        }
+    }
+
+    /// The certificate of a server that speaks TLS and has no other.
+    pub(super) fn spare_certificate(&self) -> Option<&CertificatePair> {
+        self.spare_certificate.as_ref()
     }
 
     /// Names the file of `config`, so that the file that was read once is the one to be read again.

@@ -54,6 +54,10 @@ impl Flags {
         if !is_named {
             draft.config.file_places = places;
         }
+        if draft.speaks_tls() && draft.config.tls.certificates.is_empty() {
+            let spare = flags.spare_certificate().cloned();
+            draft.config.tls.certificates.extend(spare);
+        }
         let mut config = finish(draft, routes, working_dir)?;
         config.document_root_is_found &= !flags.is_file_named();
         config.remarks = remarks;

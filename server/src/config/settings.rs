@@ -166,6 +166,13 @@ impl Default for ConfigDraft {
     }
 }
 
+impl ConfigDraft {
+    /// Whether something that is listened on speaks TLS.
+    pub(super) fn speaks_tls(&self) -> bool {
+        self.config.tls.every_address || self.listen.iter().any(|it| it.endpoint.is_tls())
+    }
+}
+
 /// A flag, whatever the type that its setting changes.
 pub(super) struct FlagOf {
     pub(super) name: &'static str,

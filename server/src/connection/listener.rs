@@ -107,6 +107,10 @@ pub(crate) async fn accept(listener: Listener, server: Arc<Server>, alive: mpsc:
                     true => server.tls.current(),
                     false => None,
                 };
+                if listener.endpoint.is_tls() && tls.is_none() {
+                    // Plain bytes must never go where TLS is promised. Settings with a certificate keep one.
+                    continue;
+                }
                 tokio::spawn(Connection::new(socket, peer, tls, server, permit, alive));
                 if is_crowded {
                     // An evicted connection closes its descriptor before the next one is opened.

@@ -43,13 +43,9 @@ pub(crate) struct BuildLoop<L> {
 }
 
 impl<L: FnMut() -> Vec<Change>> BuildLoop<L> {
-    pub(crate) fn new(dev: Dev, port: u16, pages: Option<PathBuf>, load: L) -> BuildLoop<L> {
+    pub(crate) fn new(dev: Dev, address: Address, pages: Option<PathBuf>, load: L) -> BuildLoop<L> {
         // Taken before the first build, so that a save while it runs is a change.
         let sources = Sources::take(&dev.root, &dev.handlers, &Sources::default());
-        let address = Address {
-            port,
-            has_pages: pages.is_some(),
-        };
         let mut build_loop = BuildLoop {
             root: dev.root,
             cargo: dev.cargo,

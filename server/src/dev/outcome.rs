@@ -274,6 +274,7 @@ mod tests {
             };
             let address = Address {
                 port: 1,
+                is_tls: false,
                 has_pages: false,
             };
 

@@ -10,6 +10,7 @@ use crate::logging;
 pub(crate) struct Address {
     /// The port on `localhost`.
     pub(crate) port: u16,
+    pub(crate) is_tls: bool,
     /// Whether there is a document root.
     pub(crate) has_pages: bool,
 }
@@ -17,12 +18,17 @@ pub(crate) struct Address {
 impl Address {
     /// The URL of the handler at this route.
     pub(crate) fn handler(self, route: &str) -> String {
-        format!("ws://localhost:{}{route}", self.port)
+        format!("ws{}://localhost:{}{route}", self.s(), self.port)
+    }
+
+    /// What the schemes of TLS have more.
+    fn s(self) -> &'static str {
+        if self.is_tls { "s" } else { "" }
     }
 
     /// The URL of the pages.
     pub(crate) fn pages(self) -> String {
-        format!("http://localhost:{}/", self.port)
+        format!("http{}://localhost:{}/", self.s(), self.port)
     }
 }
 

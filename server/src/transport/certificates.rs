@@ -59,6 +59,9 @@ pub enum TlsFault {
         /// The file of the key.
         key: PathBuf,
     },
+    /// There is no certificate any more, and the server may have begun to speak TLS.
+    #[error("no certificate is configured any more; TLS ends with a restart only")]
+    NoCertificate,
     /// The parts cannot be put together.
     #[error("cannot use TLS: {0}")]
     Tls(String),
@@ -106,6 +109,12 @@ pub(super) fn read_pair(
         remark,
         key: Arc::new(key),
     })
+}
+
+/// Whether a pair can be used for some time.
+pub(crate) fn is_good(pair: &CertificatePair) -> bool {
+    let read = read_pair(pair, &rustls::crypto::ring::default_provider());
+    read.is_ok_and(|certificate| certificate.remark.is_none())
 }
 
 /// Reads the certificates of CAs.

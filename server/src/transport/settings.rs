@@ -35,7 +35,12 @@ impl TlsSettings {
     ///
     /// A file cannot be used, or two do not belong together. What was read before goes on.
     pub(crate) fn renew(&self, config: &TlsConfig) -> Result<(), TlsFault> {
-        self.0.store(offered(config)?);
+        let offered = offered(config)?;
+        // A listener that has begun with TLS goes on with it, whatever the configuration says meanwhile.
+        if offered.is_none() && self.current().is_some() {
+            return Err(TlsFault::NoCertificate);
+        }
+        self.0.store(offered);
         Ok(())
     }
 

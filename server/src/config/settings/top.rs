@@ -161,7 +161,7 @@ pub(in crate::config) const TOP: &[Setting<ConfigDraft>] = &[
             heading: Heading::Tls,
             short: Some('t'),
             value: "BOOL",
-            more: "It needs a certificate and its key.",
+            more: "It needs a certificate and its key. `wshd dev` makes one for localhost where none is given.",
             ..LONG_ONLY
         }),
         kind: ValueKind::Truth(|draft, speaks_tls| draft.config.tls.every_address = speaks_tls),
