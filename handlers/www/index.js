@@ -37,7 +37,7 @@ class Card {
     return this.element.querySelector(selector);
   }
 
-  show({ generation, sessions, generations = [], refusal = null, description = "", ...kept }) {
+  show({ generation, sessions, generations = [], refusal = null, ...kept }) {
     const badge = this.part(".generation");
     if (this.generation !== undefined && this.generation !== generation) {
       if (generation !== null) wsh.write(this.log, "note", `generation ${generation} answers from now on`);
@@ -49,8 +49,6 @@ class Card {
     badge.textContent = generation === null ? "" : `generation ${generation}`;
     const version = generations.find((it) => it.number === generation)?.version;
     this.part(".version").textContent = version ? ` · version ${version}` : "";
-    this.part(".description").textContent = description;
-    this.part(".description").hidden = !description;
     const older = generations.filter((it) => it.number !== generation);
     const left = older.reduce((sum, it) => sum + it.sessions, 0);
     const count = counted(sessions, "session");
