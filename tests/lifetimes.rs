@@ -238,7 +238,7 @@ fn a_plugin_whose_init_returns_after_it_was_given_up_is_shut_down() {
 
     server.line(&["plugin refused", "`init` did not return"]);
     server.line(&["shutdown in time"]);
-    assert_eq!(server.handshake_status("/lives"), 404);
+    assert_eq!(server.handshake_status("/lives"), 503);
 }
 
 #[test]

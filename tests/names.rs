@@ -121,7 +121,7 @@ fn a_link_that_leads_outside_is_followed_only_when_that_is_allowed() {
     symlink(&outside, site.handlers().join("linked_wsh.so")).expect("a link");
 
     let server = Server::start(&site);
-    assert_eq!(server.handshake_status("/linked"), 404);
+    assert_eq!(server.handshake_status("/linked"), 503);
     server.line(&[
         "cannot load `linked_wsh.so`: it leads to `",
         "outside.so`, outside the handlers directory",

@@ -118,7 +118,7 @@ fn a_full_disk_is_waited_out() {
 
     let refusal = server.line(&["cannot load `echo_wsh.so`: it cannot be staged: No space left"]);
     assert!(refusal.contains("WARN"), "{refusal}");
-    assert_eq!(server.handshake_status("/echo"), 404);
+    assert_eq!(server.handshake_status("/echo"), 503);
     // The disk is mounted in the server's namespace only.
     let fill = format!("/proc/{}/root{disk}/fill", server.pid());
     fs::remove_file(fill).expect("making space");

@@ -223,7 +223,7 @@ fn a_trial_has_the_table_where_the_server_has() {
     let server = server(&site);
 
     assert_eq!(server.handshake_status("/may"), 101);
-    assert_eq!(server.handshake_status("/mustnot"), 404);
+    assert_eq!(server.handshake_status("/mustnot"), 503);
     server.line(&["mustnot_wsh.so", "it wants `raw = true` in its table"]);
 }
 

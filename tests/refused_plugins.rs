@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use wsh::abi::ABI_MINOR;
 
+use crate::harness::eventually;
 use crate::harness::patch::{self, Patch, versioned};
 use crate::harness::server::Server;
 use crate::harness::site::Site;
@@ -133,7 +134,7 @@ fn a_faulty_file_is_refused_in_one_sentence_and_none_of_its_code_runs() {
         );
         assert_eq!(
             server.handshake_status(&format!("/f{index}")),
-            404,
+            503,
             "{fault}"
         );
         assert_eq!(open.ask("which?"), "version-0001", "{fault}");
@@ -188,7 +189,7 @@ fn a_file_cut_off_anywhere_is_waited_for_and_then_refused() {
     for cut in 0..cuts {
         let refused = format!("cannot load `cut{cut}_wsh.so`: the file is ");
         server.line_within(Duration::from_secs(2), &[&refused]);
-        assert_eq!(server.handshake_status(&format!("/cut{cut}")), 404);
+        assert_eq!(server.handshake_status(&format!("/cut{cut}")), 503);
     }
     // The rest arrives after all.
     fs::write(site.handlers().join("cut7_wsh.so"), &whole).expect("writing");
@@ -219,7 +220,7 @@ fn what_others_can_write_is_refused_with_the_command_that_mends_it() {
         "cannot load `sub`: `",
         "sub` is writable by others (mode 0777); `chmod o-w ",
     ]);
-    assert_eq!(server.handshake_status("/echo"), 404);
+    assert_eq!(server.handshake_status("/echo"), 503);
     assert_eq!(server.handshake_status("/sub/versioned"), 404);
 
     chmod(&file, 0o644);
@@ -281,8 +282,18 @@ fn a_handler_that_fails_while_it_is_loaded_is_refused_in_its_own_words() {
         "/self_test_fails",
         "/self_test_panics",
     ] {
-        assert_eq!(server.handshake_status(path), 404, "{path}");
+        assert_eq!(server.handshake_status(path), 503, "{path}");
     }
+    let page = server.exchange(b"GET /init_fails HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let sentence = "the file of the handler at this path is refused; the server's log says why\n";
+    assert!(
+        page.starts_with("HTTP/1.1 503 ") && page.ends_with(sentence),
+        "{page}"
+    );
+    fs::remove_file(site.handlers().join("init_fails_wsh.so")).expect("removing");
+    eventually("nothing is there", || {
+        server.handshake_status("/init_fails") == 404
+    });
     assert_eq!(server.connect("/echo").ask("still there?"), "still there?");
 }
 

@@ -282,7 +282,7 @@ fn where_no_process_can_be_made_auto_goes_on_with_a_warning_and_always_refuses()
             assert_eq!(server.connect("/echo").ask("hello"), "hello", "{trial}");
         } else {
             server.line(&["cannot load `echo_wsh.so`: it cannot be tried: there is no process to try them in: "]);
-            assert_eq!(server.handshake_status("/echo"), 404);
+            assert_eq!(server.handshake_status("/echo"), 503);
         }
         let warnings = server.count_lines(&["WARN plugins are loaded without a trial"]);
         assert_eq!(

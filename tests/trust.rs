@@ -63,7 +63,7 @@ fn a_file_and_a_folder_that_an_acl_lets_another_user_write_are_refused() {
         );
         assert!(line.contains(&wanted), "{line}");
     }
-    assert_eq!(server.handshake_status("/acl"), 404);
+    assert_eq!(server.handshake_status("/acl"), 503);
     assert_eq!(server.handshake_status("/rooms/tea"), 404);
     assert_eq!(server.handshake_status("/readable"), 101);
 
@@ -116,7 +116,7 @@ fn a_file_whose_group_has_another_member_is_refused() {
                 );
                 let line = server.line(&["plugin refused", &wanted]);
                 assert!(line.contains(OR_TRUST), "{line}");
-                assert_eq!(server.handshake_status("/echo"), 404, "{groups}");
+                assert_eq!(server.handshake_status("/echo"), 503, "{groups}");
             }
         }
     }

@@ -41,6 +41,15 @@ impl Listing {
         self.0.iter().map(|listed| listed.name.clone()).collect()
     }
 
+    /// Whether the file of this handler is refused, and no older generation serves in its place.
+    pub(crate) fn is_refused(&self, name: &str) -> bool {
+        let at = self
+            .0
+            .binary_search_by(|listed| listed.name.as_str().cmp(name));
+        let listed = at.ok().map(|at| &self.0[at]);
+        listed.is_some_and(|it| it.serving.is_none() && it.refusal.is_some())
+    }
+
     /// The list as JSON. `usage` says what is kept under the name of a handler.
     ///
     /// Reasons, versions, and how much is kept, which are for operators, are in it only if the reader `is_here`: on
@@ -208,6 +217,7 @@ mod tests {
             _ => Usage::default(),
         };
         let listing = Listing::new(vec![listed("chat"), listed("echo")]);
+        assert!(listing.is_refused("echo") && !listing.is_refused("ech"));
 
         let here: Value = serde_json::from_str(&listing.json(true, usage)).expect("JSON");
         let there = listed("chat").json(false, &usage("chat"));

@@ -52,6 +52,12 @@ impl Router {
         self.table.load().find(path).is_some()
     }
 
+    /// Whether `path` is that of a handler whose file is refused, and which has no older generation.
+    pub(crate) fn is_refused(&self, path: &str) -> bool {
+        let name = path.strip_prefix('/');
+        name.is_some_and(|name| self.listing.load().is_refused(name))
+    }
+
     /// A reference to the generation that answers at `path`, which is percent-decoded and has no query.
     pub(crate) fn enter(&self, path: &str) -> Result<RouteMatch, RouteError> {
         loop {

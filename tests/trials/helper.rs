@@ -88,7 +88,7 @@ fn a_plugin_that_ends_the_helper_is_refused_and_others_are_tried_all_the_same() 
 
     server.line(&["handler loaded", "handler=\"echo\""]);
     assert_eq!(server.connect("/echo").ask("hello"), "hello");
-    assert_eq!(server.handshake_status("/patricide"), 404);
+    assert_eq!(server.handshake_status("/patricide"), 503);
 }
 
 #[test]

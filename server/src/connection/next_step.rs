@@ -60,6 +60,8 @@ pub(super) enum Fallback {
     NotFound,
     /// 404. A handler was asked for.
     NoHandler,
+    /// 503. The file of the handler at this path is refused.
+    NotLoaded,
     /// 426. A handler answers at this path, and no upgrade was asked for.
     UpgradeRequired,
 }
@@ -77,7 +79,7 @@ impl FileRequest {
         let reply = self.fallback.reply();
         match self.fallback {
             Fallback::NotFound => NextStep::Reply(reply),
-            Fallback::NoHandler | Fallback::UpgradeRequired => {
+            Fallback::NoHandler | Fallback::NotLoaded | Fallback::UpgradeRequired => {
                 NextStep::refuse(reply, Some(self.path))
             }
         }
@@ -88,6 +90,7 @@ impl Fallback {
     pub(super) fn reply(self) -> Reply {
         match self {
             Fallback::NotFound | Fallback::NoHandler => Reply::NoRoute,
+            Fallback::NotLoaded => Reply::NotLoaded,
             Fallback::UpgradeRequired => Reply::UpgradeRequired,
         }
     }

@@ -22,6 +22,8 @@ pub(crate) enum Reply {
     NoRoute,
     /// The target names another host or port than WebSockets are to name.
     InvalidTarget,
+    /// The file of the handler at this path is refused, and it has no older generation.
+    NotLoaded,
     /// The path has a handler and the request asks for no upgrade.
     UpgradeRequired,
     /// `Sec-WebSocket-Version` is not 13.
@@ -107,7 +109,11 @@ impl Reply {
             Reply::UpgradeRequired | Reply::WrongVersion => 426,
             Reply::HeadTooLarge => 431,
             Reply::HandlerFailed => 500,
-            Reply::Full(_) | Reply::Quarantined { .. } | Reply::NoAnswer | Reply::Stopping => 503,
+            Reply::NotLoaded
+            | Reply::Full(_)
+            | Reply::Quarantined { .. }
+            | Reply::NoAnswer
+            | Reply::Stopping => 503,
             Reply::ClosedEarly { code } => rules::status_of_close((*code).into()),
             Reply::Refused { status, .. } => *status,
         }
@@ -235,6 +241,9 @@ impl Reply {
     fn text(&self) -> &'static str {
         match self {
             Reply::NoRoute | Reply::InvalidTarget => "nothing answers at this path",
+            Reply::NotLoaded => {
+                "the file of the handler at this path is refused; the server's log says why"
+            }
             Reply::UpgradeRequired => "a WebSocket handler answers here; ask for an upgrade",
             Reply::WrongVersion => "this server speaks version 13 of the WebSocket protocol",
             Reply::Malformed(what) => what,

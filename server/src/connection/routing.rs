@@ -35,9 +35,13 @@ pub(super) fn route(
         return NextStep::refuse(reply, Some(request.target.path));
     }
     if !request.wants_upgrade() {
-        let fallback = match server.router.has(&request.target.path) {
-            true => Fallback::UpgradeRequired,
-            false => Fallback::NotFound,
+        let path = &request.target.path;
+        let fallback = if server.router.has(path) {
+            Fallback::UpgradeRequired
+        } else if server.router.is_refused(path) {
+            Fallback::NotLoaded
+        } else {
+            Fallback::NotFound
         };
         return route_to_resource(request, &host, fallback, peer, server);
     }
@@ -54,7 +58,11 @@ pub(super) fn route(
         }),
         // An upgrade may be ignored (RFC 9110 §7.8): the answer is what lies at the path.
         Err(RouteError::NoRoute) => {
-            route_to_resource(request, &host, Fallback::NoHandler, peer, server)
+            let fallback = match server.router.is_refused(&request.target.path) {
+                true => Fallback::NotLoaded,
+                false => Fallback::NoHandler,
+            };
+            route_to_resource(request, &host, fallback, peer, server)
         }
         Err(RouteError::Full) => {
             NextStep::refuse(Reply::Full(FullOf::Handler), Some(request.target.path))

@@ -74,6 +74,7 @@ impl Reconciler {
         }
         let deployment = name.map(|name| self.deployments.entry(name.to_owned()).or_default());
         let owns = deployment.filter(|it| it.path.as_deref().is_none_or(|its| its == path));
+        let mut is_without_handler = false;
         if let Some(deployment) = owns {
             if let Some(serving) = &deployment.serving {
                 reason += &format!("; generation {} keeps serving", serving.number);
@@ -82,11 +83,16 @@ impl Reconciler {
                 path: path.to_path_buf(),
                 reason: reason.clone(),
             });
-            if deployment.serving.is_none() && deployment.loading.is_none() {
+            is_without_handler = deployment.serving.is_none();
+            if is_without_handler && deployment.loading.is_none() {
                 deployment.path = None;
             }
         }
         if refuse.is_news {
+            // A reader of the line finds at the handler's path what the line says.
+            if is_without_handler {
+                self.publish();
+            }
             warn!(error = %reason, "plugin refused");
         } else {
             debug!(error = %reason, "still in the way");
