@@ -7,6 +7,7 @@
 
 mod kind;
 pub(super) mod limits;
+mod listening;
 pub(super) mod top;
 
 use std::ffi::OsStr;
