@@ -6,6 +6,7 @@ mod applies;
 mod architecture;
 mod asks;
 mod async_clients;
+mod auth;
 mod batches;
 mod blocking;
 mod border;

@@ -2,8 +2,10 @@
 //!
 //! A `Config` exists only if all of it is right, and never changes. A change of the file makes a new one.
 
+mod auth;
 pub(crate) mod authority;
 mod compare;
+mod credentials_file;
 pub(crate) mod document_root;
 mod endpoint;
 mod environment;
@@ -40,6 +42,8 @@ pub use self::settings::limits::{Deflate, HandlerLimits, Limits, SessionLimits};
 pub use self::source::Place;
 pub use self::tls::{CertificatePair, ClientAuth, TlsConfig};
 pub use self::topics::{HistoryBounds, NamedHandler, TopicPolicy, Topics};
+pub use crate::auth::Auth;
+pub use crate::auth::access::Access;
 
 /// The known word that is closest to `word`, if it is close enough to be what was meant.
 pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
@@ -116,6 +120,12 @@ pub struct Config {
     pub topics: Arc<Topics>,
     /// Where `[topics]` names a handler, for messages.
     pub topics_handlers: Vec<NamedHandler>,
+    /// Who may enter; `None` is every peer.
+    pub auth: Option<Arc<Auth>>,
+    /// The file of users and the hashes of their passwords; absolute.
+    pub users_file: Option<PathBuf>,
+    /// The file of tokens' digests; absolute.
+    pub tokens_file: Option<PathBuf>,
     /// Limits of the server as a whole.
     pub limits: Limits,
     /// What holds for a handler without a table of its own.
@@ -151,6 +161,12 @@ impl Config {
         for remark in &self.remarks {
             warn!(error = %remark, "environment variable ignored");
         }
+    }
+
+    /// The files besides its own that it was read from.
+    pub(crate) fn files_besides(&self) -> impl Iterator<Item = &PathBuf> {
+        let files = [&self.handlers_map_file, &self.users_file, &self.tokens_file];
+        files.into_iter().flatten()
     }
 
     /// What holds for the handler `name`.
@@ -223,6 +239,8 @@ pub struct HandlerConfig {
     pub origins: Origins,
     /// Where `origins` is decided.
     pub origins_by: DecidedBy,
+    /// Who may reach it; `None` is what holds for its path.
+    pub access: Option<Access>,
     /// Whether it may write past the framing: `wsh.raw/1`.
     pub raw: bool,
     /// Limits of the handler.
@@ -318,6 +336,9 @@ impl Default for Config {
             engine: EngineKind::Local,
             topics: Arc::default(),
             topics_handlers: Vec::new(),
+            auth: None,
+            users_file: None,
+            tokens_file: None,
             limits: Limits::default(),
             defaults: HandlerConfig::default(),
             handlers: BTreeMap::new(),
@@ -335,6 +356,7 @@ impl Default for HandlerConfig {
             reload: ReloadPolicy::Migrate,
             origins: Origins::SameHost,
             origins_by: DecidedBy::File,
+            access: None,
             raw: false,
             limits: HandlerLimits::default(),
             session: SessionLimits::default(),

@@ -5,6 +5,7 @@
 //! a connection that has to wait before becomes a future in a box.
 
 pub(crate) mod admission;
+pub(crate) mod authentication;
 mod built_in_pages;
 mod eviction;
 pub(crate) mod files;

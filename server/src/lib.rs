@@ -1,6 +1,7 @@
 //! A server of pluggable WebSocket handlers: a watched directory of compiled libraries, each
 //! answering at a path of its own name.
 
+mod auth;
 mod border;
 mod buffers;
 pub mod check;

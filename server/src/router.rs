@@ -58,6 +58,13 @@ impl Router {
         name.is_some_and(|name| self.listing.load().is_refused(name))
     }
 
+    /// The name of the handler that answers at `path`.
+    pub(crate) fn handler_at(&self, path: &str) -> Option<Arc<str>> {
+        let table = self.table.load();
+        let (generation, _) = table.find(path)?;
+        Some(generation.handler.clone())
+    }
+
     /// A reference to the generation that answers at `path`, which is percent-decoded and has no query.
     pub(crate) fn enter(&self, path: &str) -> Result<RouteMatch, RouteError> {
         loop {

@@ -12,10 +12,12 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use self::urls::Urls;
+use crate::auth;
 use crate::border::watchdog;
 use crate::config::document_root::{self, NoPages};
 use crate::config::{Config, Endpoint, Limits};
 use crate::connection::admission::Admission;
+use crate::connection::authentication::Authenticator;
 use crate::connection::listener::binding::{self, ListenError};
 use crate::connection::listener::{self, Listener};
 use crate::connection::overlay::Overlay;
@@ -78,6 +80,9 @@ impl Serving {
             None => info!("no configuration file, the defaults hold"),
         }
         document_root::check(&config)?;
+        if config.auth.is_some() {
+            auth::tell(config.auth.as_deref());
+        }
         // A busy port is an error before any handler runs.
         let listeners = binding::bind(&config)?;
         let tls = TlsSettings::read(&config.tls)?;
@@ -95,6 +100,7 @@ impl Serving {
             config,
             tls,
             admission: Admission::new(shared.descriptors.clone()),
+            authenticator: Arc::new(Authenticator::new()),
             refusals: RefusalLog::new(),
             is_loopback_only: listener::are_loopback(&listeners),
             overlay,

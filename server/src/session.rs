@@ -83,9 +83,17 @@ pub(crate) struct SessionStart {
 /// What the log lines of a session say of its connection.
 pub(crate) struct ConnectionInfo {
     pub(crate) peer: Peer,
+    /// `None` in most sessions, which takes less memory.
+    pub(crate) unusual: Option<Box<UnusualNames>>,
+    pub(crate) began: Moment,
+}
+
+/// What the log lines of few sessions have.
+pub(crate) struct UnusualNames {
     /// The path of the request; `None` is the handler's own path.
     pub(crate) path: Option<Box<str>>,
-    pub(crate) began: Moment,
+    /// The user, or the name of the token, that the peer has entered with.
+    pub(crate) user: Option<Box<str>>,
 }
 
 /// What the handler knows of the end of its session.

@@ -39,6 +39,8 @@ impl World {
         std::fs::set_permissions(open, everybodys).expect("a mode");
         site.write("map.txt", "/mapped /echo\n");
         site.write("www/page.txt", "a page");
+        site.write("users", "");
+        site.write("tokens", "");
         for (directory, file) in [("others", "other_wsh.so"), ("outside", "linked_wsh.so")] {
             let directory = site.root().join(directory);
             std::fs::create_dir_all(&directory).expect("a directory");

@@ -19,6 +19,8 @@ pub(crate) struct RequestParts {
     pub(crate) host: String,
     pub(crate) origin: String,
     pub(crate) remote_addr: String,
+    /// The user that the peer has entered with, or empty.
+    pub(crate) user: String,
     /// The client's address, where it is not `remote_addr`.
     pub(crate) client_addr: Option<String>,
     /// The subprotocols that the client offers.
@@ -75,7 +77,7 @@ impl RequestTable {
             origin: lend(&parts.origin),
             remote_addr: lend(&parts.remote_addr),
             client_addr: lend(client_addr),
-            user: lend(""),
+            user: lend(&parts.user),
             headers: headers.as_ptr(),
             n_headers: headers.len(),
             cookies: cookies.as_ptr(),
@@ -105,6 +107,11 @@ impl RequestTable {
     /// The path, percent-decoded once.
     pub(crate) fn path(&self) -> &str {
         &self.parts.path
+    }
+
+    /// The user that the peer has entered with, or empty.
+    pub(crate) fn user(&self) -> &str {
+        &self.parts.user
     }
 
     /// The id that the session will have.

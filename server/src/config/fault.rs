@@ -2,6 +2,7 @@
 //!
 //! `{}` is one line, for a log. `{:#}` adds the line of the file, with the place underlined.
 
+mod credential;
 mod listen;
 mod pattern;
 mod route;
@@ -10,6 +11,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+pub(super) use self::credential::CredentialFault;
 pub use self::listen::{ListenFault, ListenFaultCause};
 pub(super) use self::pattern::PatternFault;
 pub(super) use self::route::RouteFault;
@@ -47,6 +49,24 @@ pub enum ConfigError {
     Tls(&'static str),
     /// The server cannot listen where it is to.
     Listen(Box<ListenFault>),
+    /// A file of users or tokens cannot be read.
+    NoCredentials {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// All faults of a file of users or tokens, in the order of their places.
+    BadCredentials(Vec<ConfigFault>),
+    /// `basic_auth_credential` is no name and password.
+    BadSingleUser,
+    /// `basic_auth` is asked for, and nothing says a password.
+    NoPassword,
+    /// A rule lets users in, and nothing says which there are.
+    NoUsers {
+        /// The table that has the rule, in brackets.
+        by: String,
+    },
     /// All faults of the file, in the order of their places.
     Faults(Vec<ConfigFault>),
 }
@@ -60,6 +80,8 @@ impl ConfigError {
             ConfigError::Unreadable { source, .. } => {
                 !matches!(source.kind(), InvalidInput | NotADirectory | NotFound)
             }
+            // The file may be mended, and the configuration beside it stay as it is.
+            ConfigError::NoCredentials { .. } | ConfigError::BadCredentials(_) => true,
             _ => false,
         }
     }
@@ -68,7 +90,8 @@ impl ConfigError {
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ConfigError::Unreadable { path, source } => {
+            ConfigError::Unreadable { path, source }
+            | ConfigError::NoCredentials { path, source } => {
                 write!(f, "cannot read `{}`: {source}", path.display())
             }
             ConfigError::Variable {
@@ -94,14 +117,27 @@ impl fmt::Display for ConfigError {
                 tell_at(place.as_ref(), &what, f)
             }
             ConfigError::Listen(fault) => tell_at(fault.place.as_ref(), fault, f),
-            ConfigError::Faults(faults) if f.alternate() => {
+            ConfigError::BadSingleUser => f.write_str(
+                "`basic_auth_credential` wants `USER:PASSWORD`, neither of them empty, found something else, which is \
+                 not shown",
+            ),
+            ConfigError::NoPassword => f.write_str(
+                "`basic_auth` wants a password, and there is no default password; name a file of users by `users_file`, \
+                 or give one user by `basic_auth_credential`",
+            ),
+            ConfigError::NoUsers { by } => write!(
+                f,
+                "{by} lets users in, and nothing says which there are; that is `users_file`, `tokens_file` or \
+                 `basic_auth_credential`"
+            ),
+            ConfigError::Faults(faults) | ConfigError::BadCredentials(faults) if f.alternate() => {
                 for (index, fault) in faults.iter().enumerate() {
                     let separator = if index == 0 { "" } else { "\n" };
                     write!(f, "{separator}{fault:#}")?;
                 }
                 Ok(())
             }
-            ConfigError::Faults(faults) => match faults.as_slice() {
+            ConfigError::Faults(faults) | ConfigError::BadCredentials(faults) => match faults.as_slice() {
                 [] => Ok(()),
                 [only] => write!(f, "{only}"),
                 [first, more @ ..] => write!(f, "{first} (and {} more)", more.len()),
@@ -113,7 +149,9 @@ impl fmt::Display for ConfigError {
 impl std::error::Error for ConfigError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            ConfigError::Unreadable { source, .. } => Some(source),
+            ConfigError::Unreadable { source, .. } | ConfigError::NoCredentials { source, .. } => {
+                Some(source)
+            }
             _ => None,
         }
     }
@@ -184,6 +222,13 @@ pub enum What {
         /// Why not.
         why: PatternFault,
     },
+    /// A path of `[auth]` that cannot be one.
+    BadAccessPath {
+        /// As written.
+        found: String,
+    },
+    /// A line of a file of users or tokens that is none.
+    Credential(CredentialFault),
     /// A line of a map file that does not have two words.
     MapLine {
         /// As written.
@@ -253,6 +298,11 @@ impl fmt::Display for What {
             What::ListensTwice { address } => write!(f, "`listen` names `{address}` twice"),
             What::BadRoute { route, why } => why.tell(route, f),
             What::BadPattern { pattern, why } => why.tell(pattern, f),
+            What::BadAccessPath { found } => write!(
+                f,
+                "`[auth]` wants paths like `/chat`, or `/chat/*` for it and all below it, found `{found}`"
+            ),
+            What::Credential(why) => why.fmt(f),
             What::MapLine { found } => write!(
                 f,
                 "a line of a map file is `alias existing`, found `{found}`"

@@ -57,6 +57,11 @@ pub(super) fn parse(
                     routes.read(&mut reader, entry);
                 }
             }
+            "auth" => {
+                for entry in table(&mut reader, entry) {
+                    draft.auth.read_rule(&mut reader, entry);
+                }
+            }
             "engine" => {
                 for entry in table(&mut reader, entry) {
                     if !read(ENGINE, &mut reader, entry, DecidedBy::File, &mut draft) {
@@ -206,6 +211,7 @@ fn table<'a>(reader: &mut Reader<'_>, entry: FileEntry<'a>) -> Vec<FileEntry<'a>
 #[derive(Clone, Copy)]
 pub(super) enum KeyTable<'a> {
     Top,
+    Auth,
     Engine,
     Tls,
     Limits,
@@ -223,6 +229,7 @@ pub(super) fn unknown(reader: &mut Reader<'_>, entry: FileEntry<'_>, table: KeyT
         key: entry.key.to_owned(),
         table: match table {
             KeyTable::Top => String::new(),
+            KeyTable::Auth => "[auth]".to_owned(),
             KeyTable::Engine => "[engine]".to_owned(),
             KeyTable::Tls => "[tls]".to_owned(),
             KeyTable::Limits => "[limits]".to_owned(),
@@ -254,7 +261,7 @@ fn hint(entry: FileEntry<'_>, table: KeyTable<'_>) -> Hint {
         KeyTable::Tls => settings::keys(TLS),
         KeyTable::Limits => limits,
         KeyTable::Handler(_) => handler_keys(),
-        KeyTable::Topics => Vec::new(),
+        KeyTable::Auth | KeyTable::Topics => Vec::new(),
         KeyTable::Pattern(_) => topics_table::KEYS.to_vec(),
         KeyTable::History(_) => topics_table::HISTORY_KEYS.to_vec(),
     };

@@ -1,6 +1,7 @@
 //! Puts the layers together: flags over variables over the file over the defaults.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::endpoint::Endpoint;
 use super::environment::Environment;
@@ -91,7 +92,8 @@ fn find(
     Ok(None)
 }
 
-/// Makes the directories absolute, adds the routes of the map file, and checks where to listen.
+/// Makes the directories absolute, adds the routes of the map file, checks where to listen, and reads users and
+/// tokens.
 fn finish(
     draft: ConfigDraft,
     mut routes: Routes,
@@ -101,6 +103,7 @@ fn finish(
         mut config,
         listen,
         scan_dir,
+        auth,
     } = draft;
     // The default is relative to the file, if there is one.
     let base = config.file.as_deref().and_then(Path::parent);
@@ -122,6 +125,7 @@ fn finish(
         routes.read_map_file(map, working_dir)?;
     }
     config.routes = routes.into_vec();
+    config.auth = auth.finish(&config, working_dir)?.map(Arc::new);
     Ok(config)
 }
 

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use clap::builder::ValueParser;
 
 pub(super) use self::kind::{LEVEL_WANTED, ValueKind, WrongText};
+use super::auth::AuthDraft;
 use super::endpoint::Endpoint;
 use super::source::Place;
 use super::{Config, DecidedBy};
@@ -61,6 +62,7 @@ pub(super) enum Heading {
     Tls,
     Handlers,
     Files,
+    Access,
     Logging,
 }
 
@@ -125,6 +127,7 @@ impl Heading {
             Heading::Tls => "TLS",
             Heading::Handlers => "Handlers",
             Heading::Files => "Files",
+            Heading::Access => "Who may enter",
             Heading::Logging => "Logging",
         }
     }
@@ -138,6 +141,7 @@ pub(super) struct ConfigDraft {
     /// The scan directory, and where the file says it. Without one it is the handlers directory, which
     /// may still change.
     pub(super) scan_dir: Option<(PathBuf, Option<Place>)>,
+    pub(super) auth: AuthDraft,
 }
 
 /// Where to listen.
@@ -163,6 +167,7 @@ impl Default for ConfigDraft {
             listen: config.listen.iter().cloned().map(Into::into).collect(),
             config,
             scan_dir: None,
+            auth: AuthDraft::default(),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The text of a file, and places in it that a message can show.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 use std::path::Path;
@@ -102,22 +103,38 @@ impl Source {
         let line = line.strip_suffix('\r').unwrap_or(line);
         let line_end = line_start + line.len();
         let end = floor_char_boundary(&self.text, span.end).clamp(start, line_end.max(start));
+        let shown = without_secret(line);
         Place {
             file: self.file.clone(),
             line: line_number,
             column: self.text[line_start..start].chars().count() + 1,
             // A message must not steer the terminal.
-            text: line.replace(
+            text: shown.replace(
                 |character: char| character.is_control() && character != '\t',
                 "\u{fffd}",
             ),
-            width: self.text[start..end].chars().count(),
+            // Of a secret, its length is not shown either.
+            width: match shown {
+                Cow::Borrowed(_) => self.text[start..end].chars().count(),
+                Cow::Owned(_) => 1,
+            },
         }
     }
 }
 
-/// How large a configuration or a map of routes may be.
-const BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// The line without what follows its `=`, if its key may be that of a secret, however it is spelled.
+fn without_secret(line: &str) -> Cow<'_, str> {
+    let secret = line
+        .split_once('=')
+        .filter(|(key, _)| key.to_ascii_lowercase().contains("cred"));
+    match secret {
+        Some((key, _)) => format!("{key}= …").into(),
+        None => line.into(),
+    }
+}
+
+/// How large a configuration or a file that it names may be.
+pub(super) const BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 fn floor_char_boundary(text: &str, at: usize) -> usize {
     let at = at.min(text.len());

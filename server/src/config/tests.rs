@@ -8,6 +8,7 @@ use tempfile::TempDir;
 use super::environment::Environment;
 use super::*;
 
+mod access;
 mod command_line;
 mod file;
 mod layers;

@@ -99,6 +99,17 @@ impl<'a> Reader<'a> {
         self.fault(self.value_place(entry.value), what);
     }
 
+    /// Notes that a secret value is not what the key wants. It is not shown.
+    pub(super) fn unwanted_secret(&mut self, entry: FileEntry<'_>, wanted: &str) {
+        let what = What::Unwanted {
+            key: entry.key.to_owned(),
+            wanted: wanted.to_owned(),
+            found: "…".to_owned(),
+            suggestion: None,
+        };
+        self.fault(self.key_place(entry), what);
+    }
+
     pub(super) fn truth(&mut self, entry: FileEntry<'_>) -> Option<bool> {
         let truth = entry.value.get_ref().as_bool();
         if truth.is_none() {

@@ -27,6 +27,8 @@ pub(super) struct UpgradeRequest<'a> {
     /// The host that the request is for.
     pub(super) host: String,
     pub(super) peer: &'a Peer,
+    /// The user that the peer has entered with, if it had to say one.
+    pub(super) user: Option<Box<str>>,
     pub(super) route: RouteMatch,
     /// Kept while the handshake is under way.
     pub(super) permit: Permit,

@@ -1,7 +1,8 @@
 //! A connection while it speaks HTTP: from its first byte to its session, or to its one answer.
 //!
 //! ```text
-//! read head ──▶ judge ──▶ ask the handler ──▶ await the handler ──▶ open the session
+//! read head ──▶ judge ──▶ compare the password (judged further if it is right)
+//!                 ├─────▶ ask the handler ──▶ await the handler ──▶ open the session
 //!                 │              └─────────────────────┴──▶ refuse, abort, send raw bytes
 //!                 ├──▶ find a file ──▶ send it
 //!                 └──▶ reply, refuse, stream events
@@ -94,6 +95,10 @@ impl HttpConnection {
         loop {
             next = match next {
                 NextStep::ReadHead(permit) => self.read_head(permit).await,
+                NextStep::ComparePassword(request) => {
+                    let compared = request.compare(&self.peer, &self.server, self.deadline());
+                    Box::pin(compared).await
+                }
                 NextStep::AwaitHandler(handshake) => {
                     let deadline = self.deadline();
                     let stopping = &self.server.stopping;
@@ -242,7 +247,7 @@ impl HttpConnection {
 
     /// Begins the session of a handshake that its handler accepts.
     fn open_session(self, handshake: AcceptedHandshake) -> Box<Session> {
-        let path = handshake.path_of_route();
+        let unusual = handshake.unusual_names();
         let AcceptedHandshake {
             registration,
             owner,
@@ -258,7 +263,7 @@ impl HttpConnection {
         };
         let about = ConnectionInfo {
             peer: self.peer,
-            path,
+            unusual,
             began: Moment::at(self.began),
         };
         let wire = Wire::new(self.transport, answer);

@@ -8,6 +8,7 @@ use super::handshake::pending::PendingHandshake;
 use super::handshake::raw_reply::RawReply;
 use super::overlay::Overlay;
 use super::reply::Reply;
+use super::routing::RequestWithPassword;
 use crate::http::head::Head;
 use crate::sessions::permits::Permit;
 use crate::transport::tls::HandshakeFault;
@@ -16,6 +17,8 @@ use crate::transport::tls::HandshakeFault;
 pub(super) enum NextStep {
     /// Read the rest of the request head. The permit is that of an opening handshake.
     ReadHead(Permit),
+    /// Compare the password of a request, which is judged further if it is right.
+    ComparePassword(Box<RequestWithPassword>),
     /// Wait for the handler, which has not answered the opening handshake.
     AwaitHandler(Box<PendingHandshake>),
     /// Begin the session that the handler accepts.

@@ -40,6 +40,12 @@ pub(crate) enum Reply {
     TooSlow,
     /// The page's origin may not connect.
     OriginRefused(Box<OriginRefusal>),
+    /// Nothing that the peer says of itself lets it in.
+    Unauthorized(Challenge, Denial),
+    /// The user, or the bearer of the token of this name, is not one of those who may enter here.
+    UserRefused(Box<str>),
+    /// Too many wrong passwords have come from the peer's address.
+    TooManyGuesses { after: Duration },
     /// The server does not answer for this host.
     HostRefused(Box<str>),
     /// A limit is reached.
@@ -81,6 +87,24 @@ pub(crate) struct OriginRefusal {
     pub(crate) by: DecidedBy,
 }
 
+/// What a peer may say of itself to be let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Challenge {
+    /// A user and a password (RFC 7617).
+    pub(crate) basic: bool,
+    /// A token (RFC 6750).
+    pub(crate) bearer: bool,
+}
+
+/// Why a peer is not let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Denial {
+    /// It says nothing of itself that can let it in.
+    Nothing,
+    Password,
+    Token,
+}
+
 /// What the server has as many of as it may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FullOf {
@@ -90,6 +114,8 @@ pub(crate) enum FullOf {
     Handler,
     /// Files that are being sent.
     Files,
+    /// Passwords that are being compared.
+    Comparisons,
 }
 
 impl Reply {
@@ -100,13 +126,15 @@ impl Reply {
             Reply::Page(answer) => answer.status(),
             Reply::Malformed(_) => 400,
             Reply::NotARequest(what) => what.status(),
-            Reply::OriginRefused(_) => 403,
+            Reply::Unauthorized(..) => 401,
+            Reply::OriginRefused(_) | Reply::UserRefused(_) => 403,
             Reply::NoRoute | Reply::InvalidTarget => 404,
             Reply::MethodNotAllowed { .. } => 405,
             Reply::TooSlow => 408,
             Reply::TargetTooLong => 414,
             Reply::HostRefused(_) => 421,
             Reply::UpgradeRequired | Reply::WrongVersion => 426,
+            Reply::TooManyGuesses { .. } => 429,
             Reply::HeadTooLarge => 431,
             Reply::HandlerFailed => 500,
             Reply::NotLoaded
@@ -185,7 +213,8 @@ impl Reply {
             }
             Reply::MethodNotAllowed { allowed } => head.line("Allow", allowed.join(", ")),
             Reply::Full(_) | Reply::NoAnswer | Reply::Stopping => head.number("Retry-After", 5),
-            Reply::Quarantined { after } => {
+            Reply::Unauthorized(challenge, denial) => challenge.write(*denial, head),
+            Reply::Quarantined { after } | Reply::TooManyGuesses { after } => {
                 // Whole seconds, and not too early.
                 let seconds = after.as_millis().div_ceil(1_000).max(1);
                 head.line("Retry-After", seconds.to_string());
@@ -227,6 +256,17 @@ impl Reply {
             Reply::Full(FullOf::Handshakes) => "`pending_handshakes_max` is reached",
             Reply::Full(FullOf::Handler) => "the handler's `blocking_sessions_max` is reached",
             Reply::Full(FullOf::Files) => "the limit of open files is reached",
+            Reply::Full(FullOf::Comparisons) => {
+                "the password was not compared within `handshake_timeout_ms`"
+            }
+            Reply::Unauthorized(_, denial) => match denial {
+                Denial::Nothing => "no user and no token",
+                Denial::Password => "wrong user or password",
+                Denial::Token => "unknown token",
+            },
+            Reply::UserRefused(user) => {
+                return format!("the user `{user}` may not enter here").into();
+            }
             Reply::Quarantined { .. } => {
                 "the handler is out of service, at first for `quarantine_ms`"
             }
@@ -255,6 +295,9 @@ impl Reply {
             Reply::TargetTooLong => "the request's target is longer than the limit",
             Reply::TooSlow => "the request took too long",
             Reply::OriginRefused(_) => "pages of this origin may not connect",
+            Reply::Unauthorized(challenge, _) => challenge.text(),
+            Reply::UserRefused(_) => "this user may not enter here",
+            Reply::TooManyGuesses { .. } => "too many wrong passwords; try again later",
             Reply::HostRefused(_) => "this server does not answer for this host",
             Reply::Full(_) => "no place for one more connection now",
             Reply::Quarantined { .. } => "the handler is out of service",
@@ -264,6 +307,30 @@ impl Reply {
             Reply::HandlerFailed => "the handler failed",
             Reply::MethodNotAllowed { .. } => "this is only read",
             Reply::Refused { .. } | Reply::Json(_) | Reply::Script(_) | Reply::Page(_) => "",
+        }
+    }
+}
+
+impl Challenge {
+    /// Writes one line for each scheme (RFC 9110 §11.6.1).
+    fn write(self, denial: Denial, head: &mut ResponseHead) {
+        if self.basic {
+            head.line("WWW-Authenticate", BASIC);
+        }
+        if self.bearer {
+            let bearer = match denial {
+                Denial::Token => BEARER_AFTER_A_TOKEN,
+                Denial::Nothing | Denial::Password => BEARER,
+            };
+            head.line("WWW-Authenticate", bearer);
+        }
+    }
+
+    fn text(self) -> &'static str {
+        match (self.basic, self.bearer) {
+            (_, false) => "a user and a password are needed",
+            (false, true) => "a token is needed",
+            (true, true) => "a user and a password, or a token, are needed",
         }
     }
 }
@@ -300,6 +367,11 @@ pub(super) async fn drop_bytes(socket: &TcpStream, mut bytes: usize) -> std::io:
     Ok(())
 }
 
+/// Names and passwords come in UTF-8 (RFC 7617 §2.1).
+const BASIC: &str = "Basic realm=\"wshd\", charset=\"UTF-8\"";
+const BEARER: &str = "Bearer realm=\"wshd\"";
+/// RFC 6750 §3.1.
+const BEARER_AFTER_A_TOKEN: &str = "Bearer realm=\"wshd\", error=\"invalid_token\"";
 /// How long an answer may take, the wait for the peer to close included.
 const SEND_TIMEOUT: Duration = Duration::from_secs(2);
 /// Bytes that are read of a peer that has its answer.

@@ -1,15 +1,21 @@
 //! From a request to the next step: which handler, file or document of the server's own it is for.
 
 use std::sync::Arc;
+use std::time::Instant;
 
+use tokio::time::timeout_at;
+
+use super::authentication::{PasswordCheck, Verdict};
 use super::built_in_pages::BuiltInPage;
 use super::handshake::{self, UpgradeRequest};
 use super::host;
 use super::next_step::{Fallback, FileRequest, NextStep};
 use super::overlay::{self, Overlay};
-use super::reply::{FullOf, Reply};
+use super::reply::{Denial, FullOf, Reply};
 use super::request::HttpRequest;
 use super::server::Server;
+use crate::auth::Auth;
+use crate::config::Config;
 use crate::listing::engine::EngineReport;
 use crate::listing::is_from_here;
 use crate::router::RouteError;
@@ -30,10 +36,103 @@ pub(super) fn route(
     };
     // No browser connects to a Unix socket, so no name can lead one there.
     let is_loopback_only = server.is_loopback_only && !peer.is_unix();
-    if !host::is_served(&server.config.load().hosts, is_loopback_only, &host) {
+    let config = server.config.load();
+    if !host::is_served(&config.hosts, is_loopback_only, &host) {
         let reply = Reply::HostRefused(host.into());
         return NextStep::refuse(reply, Some(request.target.path));
     }
+    let user = match &config.auth {
+        None => None,
+        // Before anything is said of the path: a peer that may not enter is not told what is there.
+        Some(auth) => match judge(&request, peer, auth, &config, server) {
+            Verdict::Enter(user) => user,
+            Verdict::Refuse(reply) => return refuse_unauthorized(request, reply),
+            Verdict::Compare(check) => {
+                return NextStep::ComparePassword(Box::new(RequestWithPassword {
+                    request,
+                    host,
+                    permit,
+                    check,
+                }));
+            }
+        },
+    };
+    drop(config);
+    route_entered(request, host, user, peer, permit, server)
+}
+
+/// A request whose password is to be compared.
+pub(super) struct RequestWithPassword {
+    request: HttpRequest,
+    host: String,
+    /// Kept while the password is compared.
+    permit: Permit,
+    check: PasswordCheck,
+}
+
+impl RequestWithPassword {
+    /// Compares the password, and judges the request further if it is right.
+    pub(super) async fn compare(
+        self: Box<Self>,
+        peer: &Peer,
+        server: &Server,
+        deadline: Instant,
+    ) -> NextStep {
+        let RequestWithPassword {
+            request,
+            host,
+            permit,
+            check,
+        } = *self;
+        let compared = timeout_at(deadline.into(), server.authenticator.compare(check));
+        let outcome = match server.stopping.unless_begun(compared).await {
+            Some(Ok(outcome)) => outcome,
+            Some(Err(_)) => Err(Reply::Full(FullOf::Comparisons)),
+            None => Err(Reply::Stopping),
+        };
+        match outcome {
+            Ok(user) => route_entered(request, host, Some(user), peer, permit, server),
+            Err(reply) => refuse_unauthorized(request, reply),
+        }
+    }
+}
+
+fn judge(
+    request: &HttpRequest,
+    peer: &Peer,
+    auth: &Auth,
+    config: &Config,
+    server: &Server,
+) -> Verdict {
+    let path = &request.target.path;
+    let handler = server.router.handler_at(path);
+    // The rule of a handler that is not there yet, or is refused, holds too.
+    let name = handler.as_deref().or(path.strip_prefix('/'));
+    let own = name.and_then(|name| config.handler(name).access.as_ref());
+    let lines = request.head.values("authorization");
+    let access = auth.access(path, own);
+    server.authenticator.judge(auth, access, lines, peer.ip())
+}
+
+/// Refuses a peer that may not enter. The log has no line for a page that is asked for without a password: browsers
+/// ask the user for one after the first answer.
+fn refuse_unauthorized(request: HttpRequest, reply: Reply) -> NextStep {
+    let says_nothing = matches!(reply, Reply::Unauthorized(_, Denial::Nothing));
+    match says_nothing && !request.wants_upgrade() {
+        true => NextStep::Reply(reply),
+        false => NextStep::refuse(reply, Some(request.target.path)),
+    }
+}
+
+/// Judges a request whose peer may have what it asks for.
+fn route_entered(
+    request: HttpRequest,
+    host: String,
+    user: Option<Box<str>>,
+    peer: &Peer,
+    permit: Permit,
+    server: &Server,
+) -> NextStep {
     if !request.wants_upgrade() {
         let path = &request.target.path;
         let fallback = if server.router.has(path) {
@@ -53,6 +152,7 @@ pub(super) fn route(
             request,
             host,
             peer,
+            user,
             route,
             permit,
         }),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use super::admission::Admission;
+use super::authentication::Authenticator;
 use super::overlay::Overlay;
 use super::refusal_log::RefusalLog;
 use super::reply::Reply;
@@ -24,6 +25,7 @@ pub(crate) struct Server {
     /// What TLS listeners offer.
     pub(crate) tls: Arc<TlsSettings>,
     pub(crate) admission: Admission,
+    pub(crate) authenticator: Arc<Authenticator>,
     pub(crate) refusals: RefusalLog,
     /// Whether the server listens on loopback addresses only.
     pub(crate) is_loopback_only: bool,

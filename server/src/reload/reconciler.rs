@@ -8,6 +8,7 @@ mod certificates;
 mod configuration;
 mod deployment;
 mod event_loop;
+mod named_files;
 mod refused;
 mod succession;
 mod turns;
@@ -24,6 +25,7 @@ use tracing::trace;
 use self::certificates::CertificateFiles;
 use self::configuration::ConfigFile;
 use self::deployment::Deployment;
+use self::named_files::NamedFiles;
 use super::belief::{Belief, FileAction, Observation};
 use super::notices::Notices;
 use super::reading::Reading;
@@ -44,6 +46,7 @@ pub(super) struct Reconciler {
     config: Arc<ArcSwap<Config>>,
     config_file: ConfigFile,
     certificates: CertificateFiles,
+    named_files: NamedFiles,
     shared: Arc<Shared>,
     router: Arc<Router>,
     stage: Arc<Stage>,
@@ -88,6 +91,7 @@ impl Reconciler {
         Reconciler {
             config_file: ConfigFile::new(&config.load(), reread),
             certificates: CertificateFiles::new(&config.load().tls, tls),
+            named_files: NamedFiles::new(&config.load()),
             config,
             shared,
             router,
@@ -121,6 +125,7 @@ impl Reconciler {
         self.next = now + SWEEP;
         self.look_at_config(now);
         self.look_at_certificates(now);
+        self.look_at_named_files(now);
         let config = self.config.load_full();
         let scope = Scope::of(&config);
         let is_elsewhere = *self.scope.get_or_insert_with(|| scope.clone()) != scope;
@@ -188,10 +193,11 @@ impl Reconciler {
     }
 
     /// Watches the directories of the scan, and every name on the way to them, to the configuration and to the files
-    /// of TLS.
+    /// that it names.
     /// Returns whether a directory is watched that was not.
     fn watch(&mut self, scan: &Scan, config: &Config) -> bool {
         let places = config.file.iter().chain(&config.file_places);
+        let places = places.chain(config.files_besides());
         let names = [&config.handlers_dir, &config.scan_dir]
             .into_iter()
             .chain(places)

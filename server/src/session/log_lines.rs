@@ -24,8 +24,9 @@ impl Session {
     /// Which session it is.
     fn name_in(&self, line: &mut LogLine<'_>) {
         let generation = self.owner.generation();
-        let (slash, path) = match &self.about.path {
-            Some(path) => ("", &**path),
+        let unusual = self.about.unusual.as_deref();
+        let (slash, path) = match unusual.and_then(|it| it.path.as_deref()) {
+            Some(path) => ("", path),
             None => ("/", &*generation.handler),
         };
         line.number("session", self.conn.id());
@@ -33,6 +34,9 @@ impl Session {
         line.text("path", format_args!("{slash}{path}"));
         line.text("handler", &generation.handler);
         line.number("generation", generation.number);
+        if let Some(user) = unusual.and_then(|it| it.user.as_deref()) {
+            line.text("user", user);
+        }
     }
 
     pub(super) fn log_end(&self) {

@@ -92,6 +92,7 @@ impl BorderBench {
             host: "localhost".to_owned(),
             origin: String::new(),
             remote_addr: String::new(),
+            user: String::new(),
             client_addr: None,
             protocols: Vec::new(),
             params: Vec::new(),

@@ -10,6 +10,8 @@ use clap::value_parser;
 use serde_json::Value;
 use toml::de::DeValue;
 
+use crate::auth::access::Access;
+use crate::config::auth;
 use crate::config::listen_address::{LISTEN_ENTRY_WANTED, ListenEntry};
 use crate::config::lists::{self, HOSTS_WANTED, ONE_HOST_WANTED, ORIGINS_WANTED};
 use crate::config::settings::PlacedEndpoint;
@@ -40,6 +42,10 @@ pub(in crate::config) enum ValueKind<T: 'static> {
     Mode(fn(&mut T, u32)),
     /// Certificates with their keys; in the file only.
     Certificates(fn(&mut T, Vec<CertificatePair>)),
+    /// A text that is never shown, in no message either. The configuration checks it as a whole.
+    Secret(fn(&mut T, String)),
+    /// Who may have something; in the file only.
+    Access(fn(&mut T, Access)),
     /// A table that reaches a handler as it stands; in the file only.
     Object(fn(&mut T, Value)),
     /// A whole number in a range.
@@ -130,6 +136,15 @@ impl<T: 'static> ValueKind<T> {
                     set(target, number);
                 }
             }
+            ValueKind::Secret(set) => match entry.value.get_ref().as_str() {
+                Some(text) => set(target, text.to_owned()),
+                None => reader.unwanted_secret(entry, "a text in quotes"),
+            },
+            ValueKind::Access(set) => {
+                if let Some(access) = auth::access(reader, entry) {
+                    set(target, access);
+                }
+            }
             ValueKind::Object(set) => {
                 let DeValue::Table(_) = entry.value.get_ref() else {
                     return reader.wrong_type(entry, "a table like `{ history = 100 }`");
@@ -186,11 +201,13 @@ impl<T: 'static> ValueKind<T> {
                 let hosts = hosts.map(|host| parsed(host, LISTEN_ENTRY_WANTED));
                 set(target, hosts.collect::<Result<_, _>>()?, working_dir);
             }
+            ValueKind::Secret(set) => set(target, lossy.into_owned()),
             // No flag is of one of these kinds.
             ValueKind::Addresses(_)
             | ValueKind::Mode(_)
             | ValueKind::Certificates(_)
-            | ValueKind::Object(_) => {}
+            | ValueKind::Object(_)
+            | ValueKind::Access(_) => {}
         }
         Ok(())
     }
@@ -219,10 +236,12 @@ impl<T: 'static> ValueKind<T> {
             }),
             ValueKind::Number { range, .. } => value_parser!(u64).range(range.clone()).into(),
             ValueKind::Interfaces(_) => ValueParser::new(ListenEntry::from_str),
+            ValueKind::Secret(_) => ValueParser::string(),
             ValueKind::Addresses(_)
             | ValueKind::Mode(_)
             | ValueKind::Certificates(_)
-            | ValueKind::Object(_) => ValueParser::string(),
+            | ValueKind::Object(_)
+            | ValueKind::Access(_) => ValueParser::string(),
         }
     }
 }

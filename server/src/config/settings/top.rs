@@ -410,6 +410,67 @@ pub(in crate::config) const TOP: &[Setting<ConfigDraft>] = &[
         kind: ValueKind::Truth(|draft, is_served| draft.config.handlers_json = is_served),
     },
     Setting {
+        name: "users_file",
+        about: "Let in the users of this file, lines `NAME:HASH` as htpasswd writes them",
+        default: None,
+        key: Some(Applies::NextConnection),
+        flag: Some(Flag {
+            heading: Heading::Access,
+            value: "FILE",
+            more: "Hashes are those of bcrypt, SHA-crypt or argon2id: `htpasswd -B`, `openssl passwd -6`. The file is read again \
+                   when it changes.",
+            ..LONG_ONLY
+        }),
+        kind: ValueKind::Path {
+            wanted: "a file like `\"users\"`",
+            set: |draft, path, _| draft.config.users_file = Some(path),
+        },
+    },
+    Setting {
+        name: "tokens_file",
+        about: "Let in the bearers of this file's tokens, lines `NAME:sha256:HEX`",
+        default: None,
+        key: Some(Applies::NextConnection),
+        flag: Some(Flag {
+            heading: Heading::Access,
+            value: "FILE",
+            more: "HEX is the SHA-256 of the token. The file is read again when it changes.",
+            ..LONG_ONLY
+        }),
+        kind: ValueKind::Path {
+            wanted: "a file like `\"tokens\"`",
+            set: |draft, path, _| draft.config.tokens_file = Some(path),
+        },
+    },
+    Setting {
+        name: "basic_auth",
+        about: "Ask for a user and a password (Basic); there is no default password",
+        default: None,
+        key: Some(Applies::NextConnection),
+        flag: Some(Flag {
+            heading: Heading::Access,
+            value: "BOOL",
+            more: "They are those of `--users-file` or of `--basic-auth-credential`, and one of these is enough to ask for them. \
+                   `--basic-auth=false` asks for none.",
+            ..LONG_ONLY
+        }),
+        kind: ValueKind::Truth(|draft, asks| draft.auth.basic = Some(asks)),
+    },
+    Setting {
+        name: "basic_auth_credential",
+        about: "Let in this one user",
+        default: None,
+        key: Some(Applies::NextConnection),
+        flag: Some(Flag {
+            heading: Heading::Access,
+            value: "USER:PASSWORD",
+            more: "Other users of this machine see it, since `ps` shows command lines: WSHD_BASIC_AUTH_CREDENTIAL or \
+                   `--users-file` hides it from them.",
+            ..LONG_ONLY
+        }),
+        kind: ValueKind::Secret(|draft, pair| draft.auth.credential = Some(pair)),
+    },
+    Setting {
         name: "log_level",
         about: "Log this much: off, error, warn, info, debug, trace",
         default: Some("\"info\""),
@@ -532,6 +593,14 @@ pub(in crate::config) const POLICY: &[Setting<HandlerConfig>] = &[
 /// What only a handler's table can decide.
 pub(in crate::config) const OWN: &[Setting<HandlerConfig>] = &[
     Setting {
+        name: "auth",
+        about: "Who may reach the handler: open, required, or a list of users; without it the rules of `[auth]` hold",
+        default: None,
+        key: Some(Applies::NextConnection),
+        flag: None,
+        kind: ValueKind::Access(|handler, access| handler.access = Some(access)),
+    },
+    Setting {
         name: "raw",
         about: "Let the handler write past the framing (`wsh.raw/1`)",
         default: Some("false"),
@@ -609,8 +678,9 @@ pub(in crate::config) const TLS: &[Setting<ConfigDraft>] = &[
 ];
 
 /// The tables of the file.
-pub(in crate::config) const TABLES: &[&str] =
-    &["tls", "engine", "limits", "handler", "topics", "routes"];
+pub(in crate::config) const TABLES: &[&str] = &[
+    "auth", "tls", "engine", "limits", "handler", "topics", "routes",
+];
 
 /// Other words for a key or a table, from flags and from other servers.
 pub(in crate::config) const SYNONYMS: &[(&str, &str)] = &[
@@ -626,6 +696,11 @@ pub(in crate::config) const SYNONYMS: &[(&str, &str)] = &[
     ("root", "document_root"),
     ("handlers", "handler"),
     ("aliases", "routes"),
+    ("htpasswd", "users_file"),
+    ("auth_basic_user_file", "users_file"),
+    ("auth_basic", "basic_auth"),
+    ("passwords", "users_file"),
+    ("tokens", "tokens_file"),
     ("allowed_hosts", "hosts"),
     ("server_name", "hosts"),
     ("allowed_origins", "origins"),

@@ -62,6 +62,7 @@ fn page() -> String {
     page += "\n## Under `[limits]`, or in a handler's table\n\n";
     limits(&mut page, keys(Section::LimitsOrHandler));
     page += ROUTES;
+    page += AUTH;
     page += TOPICS;
     page
 }
@@ -180,6 +181,14 @@ const ROUTES: &str = "
 
 Each key is a path that clients ask for, such as `/`, `/rooms/{room}` or `/files/{*path}`. Its value is the
 path of the handler that answers there, such as `\"/chat\"`. Applies *at once*.
+";
+
+const AUTH: &str = "
+## Under `[auth]`
+
+Each key is a path, such as `/chat`, or `/chat/*` for it and all below it. Its value says who may have what lies there:
+`\"open\"`, `\"required\"`, or a list of users and tokens such as `[\"ann\", \"bob\"]`. The longest that matches
+counts, and without one a path is `required` if there are users or tokens. Applies *next connection*.
 ";
 
 const TOPICS: &str = "

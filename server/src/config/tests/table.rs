@@ -92,6 +92,8 @@ fn of_setting<T>(section: Section, setting: &'static Setting<T>) -> Row {
         ValueKind::Addresses(_) => "addresses with ports, and paths",
         ValueKind::Mode(_) => "octal digits",
         ValueKind::Certificates(_) => "a list of tables with `certificate` and `key`",
+        ValueKind::Secret(_) => "`USER:PASSWORD`",
+        ValueKind::Access(_) => "`open`, `required`, or a list of users",
         ValueKind::Object(_) => "a table",
         ValueKind::Number { range, .. } => &format!("{} to {}", range.start(), range.end()),
         ValueKind::Interfaces(_) => "addresses and paths",

@@ -15,6 +15,7 @@ use crate::connection::reply::Reply;
 use crate::generation::Generation;
 use crate::generation::owners::HandshakeOwner;
 use crate::http::head::Head;
+use crate::session::UnusualNames;
 use crate::sessions::registry::Registration;
 use crate::ws::deflate::Agreement;
 
@@ -31,11 +32,18 @@ pub(in crate::connection) struct AcceptedHandshake {
 }
 
 impl AcceptedHandshake {
-    /// The path that the peer asked for, unless it is the handler's own.
-    pub(in crate::connection) fn path_of_route(&self) -> Option<Box<str>> {
-        let path = self.owner.request().path();
+    /// The path that the peer asked for, unless it is the handler's own, and the user if there is one.
+    pub(in crate::connection) fn unusual_names(&self) -> Option<Box<UnusualNames>> {
+        let request = self.owner.request();
+        let (path, user) = (request.path(), request.user());
         let is_own = path.strip_prefix('/') == Some(&*self.owner.generation().handler);
-        (!is_own).then(|| path.into())
+        if is_own && user.is_empty() {
+            return None;
+        }
+        Some(Box::new(UnusualNames {
+            path: (!is_own).then(|| path.into()),
+            user: (!user.is_empty()).then(|| user.into()),
+        }))
     }
 }
 

@@ -118,6 +118,7 @@ impl PendingHandshake {
             host: upgrade.host,
             origin: checked.origin,
             remote_addr: upgrade.peer.to_string(),
+            user: upgrade.user.map_or_else(String::new, String::from),
             // No proxy is trusted.
             client_addr: None,
             protocols: checked.protocols,

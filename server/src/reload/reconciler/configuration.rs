@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tracing::{error, info, warn};
 
 use super::Reconciler;
+use crate::auth;
 use crate::config::document_root;
 use crate::config::{Config, ConfigError};
 use crate::logging;
@@ -318,6 +319,9 @@ impl Reconciler {
         if let Err(error) = document_root::check(&new) {
             warn!(%error, "no page is served until it is there");
         }
+        if new.auth != old.auth {
+            auth::tell(new.auth.as_deref());
+        }
         logging::set_level(new.log_level);
         if !new.has_log_file_of(&old)
             && let Err(error) = logging::set_file(&new)
@@ -347,7 +351,8 @@ impl Reconciler {
     }
 }
 
-fn stamp_of(path: &std::path::Path) -> Option<Stamp> {
+/// What tells one version of a file from another; `None` if it cannot be looked at.
+pub(super) fn stamp_of(path: &std::path::Path) -> Option<Stamp> {
     std::fs::metadata(path)
         .ok()
         .map(|metadata| Stamp::of(&metadata))

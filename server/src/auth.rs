@@ -1,0 +1,42 @@
+//! Who may enter: the rules for paths and handlers, users and tokens, and what a request says of itself.
+//!
+//! Nothing here reads a file or a socket. `config` reads the files of users and tokens, and `connection` asks here.
+
+pub(crate) mod access;
+pub(crate) mod authorization;
+pub(crate) mod credentials;
+pub(crate) mod guess_rate;
+pub(crate) mod password_hash;
+pub(crate) mod verified;
+
+use tracing::info;
+
+use self::access::{Access, PathRules};
+use self::credentials::Credentials;
+
+/// What the operator has decided of who may enter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Auth {
+    pub(crate) credentials: Credentials,
+    /// The rules for paths. A handler's own rule comes before them.
+    pub(crate) paths: PathRules,
+}
+
+impl Auth {
+    /// Who may have what lies at `path`, where `own` is the rule of the handler that answers there.
+    pub(crate) fn access<'a>(&'a self, path: &str, own: Option<&'a Access>) -> &'a Access {
+        own.unwrap_or_else(|| self.paths.access(path))
+    }
+}
+
+/// Logs how many users and tokens there are.
+pub(crate) fn tell(auth: Option<&Auth>) {
+    let Some(Auth { credentials, .. }) = auth else {
+        return info!("every peer may enter");
+    };
+    let (users, tokens) = credentials.counts();
+    info!(
+        users,
+        tokens, "only users may enter, where no rule says otherwise"
+    );
+}

@@ -1,0 +1,158 @@
+//! The rules of who may have what, and the paths that they are for.
+
+/// Who may have what lies at a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Every peer; what a request says of its user is not looked at.
+    Open,
+    /// Every user and every holder of a token.
+    Required,
+    /// The users and tokens of these names.
+    Users(Vec<String>),
+}
+
+impl Access {
+    /// Whether the user of this name may enter.
+    pub(crate) fn admits(&self, user: &str) -> bool {
+        match self {
+            Access::Open | Access::Required => true,
+            Access::Users(users) => users.iter().any(|listed| listed == user),
+        }
+    }
+}
+
+/// The rules for paths. The longest pattern that matches decides; without one the path is `Required`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct PathRules(Vec<PathRule>);
+
+/// A rule, and the paths that it is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct PathRule {
+    /// The path without slashes at its end. Of `/*` it is empty.
+    path: String,
+    /// Whether it is for everything below the path too.
+    is_prefix: bool,
+    access: Access,
+}
+
+impl PathRules {
+    /// Adds the rule of a pattern: a path, or `/chat/*` for `/chat` and all below it.
+    ///
+    /// Returns whether it is one: it begins with `/`, has `*` in no other place, no `?` and no `#`.
+    pub(crate) fn add(&mut self, pattern: &str, access: Access) -> bool {
+        let (path, is_prefix) = match pattern.strip_suffix("/*") {
+            Some(path) => (path, true),
+            None => (pattern, false),
+        };
+        let begins = pattern.starts_with('/');
+        if !begins || path.contains(['*', '?', '#']) || path.chars().any(char::is_control) {
+            return false;
+        }
+        self.0.push(PathRule {
+            path: plain(path),
+            is_prefix,
+            access,
+        });
+        true
+    }
+
+    /// Each rule, in the order added.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Access> {
+        self.0.iter().map(|rule| &rule.access)
+    }
+
+    /// The rule for a path, which is percent-decoded.
+    pub(crate) fn access(&self, path: &str) -> &Access {
+        let path = plain(path);
+        let matching = self.0.iter().filter(|rule| rule.matches(&path));
+        // A path itself comes before all below it.
+        let longest = matching.max_by_key(|rule| (rule.path.len(), !rule.is_prefix));
+        longest.map_or(&Access::Required, |rule| &rule.access)
+    }
+}
+
+impl PathRule {
+    fn matches(&self, path: &str) -> bool {
+        match path.strip_prefix(&*self.path) {
+            Some("") => true,
+            Some(rest) => self.is_prefix && rest.starts_with('/'),
+            None => false,
+        }
+    }
+}
+
+/// The path without superfluous slashes, which the lookup of a file passes over too. Otherwise `//admin` would
+/// not be `/admin`.
+fn plain(path: &str) -> String {
+    let names = path.split('/').filter(|name| !name.is_empty());
+    names.fold(String::new(), |plain, name| plain + "/" + name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn only(user: &str) -> Access {
+        Access::Users(vec![user.to_owned()])
+    }
+
+    #[test]
+    fn the_longest_pattern_decides_and_a_slash_more_changes_nothing() {
+        let mut rules = PathRules::default();
+        assert!(rules.add("/public/*", Access::Open));
+        assert!(rules.add("/public/staff/*", only("ann")));
+        assert!(rules.add("/public/staff/menu.html", Access::Open));
+        assert!(rules.add("/x/*", only("below")));
+        assert!(rules.add("/x", only("itself")));
+
+        for (path, expected) in [
+            ("/", Access::Required),
+            ("/publicly", Access::Required),
+            ("/public", Access::Open),
+            ("/public/", Access::Open),
+            ("//public///a", Access::Open),
+            ("/public/staff", only("ann")),
+            ("/public/staff/", only("ann")),
+            ("/public//staff/a", only("ann")),
+            ("//public/staff/a", only("ann")),
+            ("/public/staff/menu.html", Access::Open),
+            ("/public/staff/menu.html/", Access::Open),
+            ("/public/staff/menu.html/x", only("ann")),
+            ("/public/staffing", Access::Open),
+            ("/x", only("itself")),
+            ("/x/y", only("below")),
+        ] {
+            assert_eq!(*rules.access(path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_rule_for_all_paths_takes_the_place_of_the_default() {
+        let mut rules = PathRules::default();
+        assert_eq!(*rules.access("/x"), Access::Required);
+        assert!(rules.add("/*", Access::Open));
+        assert_eq!(*rules.access("/x"), Access::Open);
+        assert_eq!(*rules.access("/"), Access::Open);
+        assert!(rules.add("/a", Access::Required));
+        assert_eq!(*rules.access("/a/"), Access::Required);
+    }
+
+    #[test]
+    fn a_pattern_that_would_mean_something_else_than_it_says_is_none() {
+        for pattern in ["", "a", "*", "a/*", "/a*", "/*/a", "/a?b", "/a#b", "/a\n"] {
+            assert!(
+                !PathRules::default().add(pattern, Access::Open),
+                "{pattern:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_list_admits_the_users_that_it_names() {
+        assert!(Access::Required.admits("ann"));
+        assert!(only("ann").admits("ann"));
+        for other in ["bob", "", "Ann", "ann "] {
+            assert!(!only("ann").admits(other), "{other:?}");
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! Reads the files of users and of tokens. Messages about them have names and line numbers, and nothing of a hash.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::path::Path;
+
+use data_encoding::HEXLOWER_PERMISSIVE;
+
+use super::fault::{ConfigError, ConfigFault, CredentialFault, What};
+use super::source::{BYTES_MAX, Place};
+use crate::auth::credentials::Token;
+use crate::auth::password_hash::PasswordHash;
+use crate::process::regular_file::{self, Links};
+
+/// Reads a file of users as htpasswd writes it: lines `NAME:HASH`. What follows another colon is a comment.
+pub(super) fn users(
+    path: &Path,
+    working_dir: &Path,
+) -> Result<BTreeMap<Box<str>, PasswordHash>, ConfigError> {
+    let mut users = BTreeMap::new();
+    let mut lines = BTreeMap::new();
+    read(path, working_dir, "`NAME:HASH`", |name, rest, number| {
+        match lines.entry(name.to_owned()) {
+            Entry::Vacant(entry) => entry.insert(number),
+            Entry::Occupied(first) => {
+                let (name, line) = (name.to_owned(), *first.get());
+                return Err(CredentialFault::SecondOfName { name, line });
+            }
+        };
+        let hash = rest.split(':').next().unwrap_or_default();
+        let hash = PasswordHash::parse(hash).map_err(|why| CredentialFault::Hash {
+            name: name.to_owned(),
+            why,
+        })?;
+        users.insert(name.into(), hash);
+        Ok(())
+    })?;
+    Ok(users)
+}
+
+/// Reads a file of tokens: lines `NAME:sha256:HEX`. A name may have several tokens, as while one replaces another.
+pub(super) fn tokens(path: &Path, working_dir: &Path) -> Result<Vec<Token>, ConfigError> {
+    let mut tokens = Vec::new();
+    read(path, working_dir, "`NAME:sha256:HEX`", |name, rest, _| {
+        let name = name.to_owned();
+        if rest.starts_with('$') {
+            return Err(CredentialFault::SlowHash { name });
+        }
+        let hex = rest.strip_prefix("sha256:").unwrap_or_default();
+        let bytes = HEXLOWER_PERMISSIVE.decode(hex.as_bytes()).ok();
+        let Some(digest) = bytes.and_then(|bytes| bytes.try_into().ok()) else {
+            return Err(CredentialFault::NoDigest { name });
+        };
+        tokens.push(Token {
+            name: name.into(),
+            digest,
+        });
+        Ok(())
+    })?;
+    Ok(tokens)
+}
+
+/// Calls `take` for the name, the rest and the number of each line. Blank lines and those with `#` say nothing.
+fn read(
+    path: &Path,
+    working_dir: &Path,
+    wanted: &'static str,
+    mut take: impl FnMut(&str, &str, usize) -> Result<(), CredentialFault>,
+) -> Result<(), ConfigError> {
+    let read = regular_file::read(path, Links::Followed, BYTES_MAX);
+    let content = read.map_err(|error| ConfigError::NoCredentials {
+        path: path.to_owned(),
+        source: error.into(),
+    })?;
+    let file = path.strip_prefix(working_dir).unwrap_or(path);
+    let file = file.display().to_string();
+    let mut faults = Vec::new();
+    for (index, line) in content.bytes.split(|byte| *byte == b'\n').enumerate() {
+        let number = index + 1;
+        let fault = |name: &str, what| ConfigFault {
+            place: place(&file, number, name),
+            what,
+        };
+        let Ok(line) = std::str::from_utf8(line) else {
+            faults.push(fault("", What::NotUtf8));
+            continue;
+        };
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let pair = line.split_once(':');
+        let is_name = |name: &str| !name.is_empty() && !name.chars().any(char::is_control);
+        let Some((name, rest)) = pair.filter(|(name, _)| is_name(name)) else {
+            faults.push(fault(
+                "",
+                What::Credential(CredentialFault::NoName { wanted }),
+            ));
+            continue;
+        };
+        if let Err(why) = take(name, rest, number) {
+            faults.push(fault(name, What::Credential(why)));
+        }
+    }
+    match faults.is_empty() {
+        true => Ok(()),
+        false => Err(ConfigError::BadCredentials(faults)),
+    }
+}
+
+/// The place of a line, of which only the name is shown.
+fn place(file: &str, line: usize, name: &str) -> Place {
+    Place {
+        file: file.to_owned(),
+        line,
+        column: 1,
+        text: match name {
+            "" => "…".to_owned(),
+            name => format!("{name}:…"),
+        },
+        width: name.chars().count().max(1),
+    }
+}
