@@ -16,6 +16,7 @@ use tungstenite::{Message, WebSocket};
 
 use crate::harness::server::Server;
 use crate::harness::site::Site;
+use crate::harness::tls::Tls;
 
 /// Runs `wshd connect` with these arguments and this stdin.
 #[track_caller]
@@ -276,7 +277,7 @@ fn what_is_no_server_of_websockets_is_said_in_a_sentence() {
         &wrong,
         2,
         "",
-        "wshd: `ftp://` is no scheme of WebSocket: wants `ws://` or `ws+unix:`\n",
+        "wshd: `ftp://` is no scheme of WebSocket: wants `ws://`, `wss://` or `ws+unix:`\n",
     );
 
     // A server that never answers.
@@ -383,4 +384,65 @@ fn in_a_terminal_lines_may_be_commands_and_nothing_that_comes_steers_it() {
     }
     assert!(!shown.contains("\u{1b}]0;"), "{shown}");
     assert_eq!(output.status.code(), Some(0), "{shown}");
+}
+
+#[test]
+fn a_server_with_tls_is_trusted_by_its_ca_or_not_at_all() {
+    let site = Site::with(&["echo_wsh"]);
+    let tls = Tls::new(&site);
+    let server = tls.builder(&site).start();
+    let url = format!("wss://localhost:{}/echo", server.port());
+    let ca = site.root().join("ca.pem");
+    let ca = ca.to_str().expect("text");
+
+    let lines: String = (0..300)
+        .map(|n| format!("{n}{}\n", "abc".repeat(20_000)))
+        .collect();
+    let output = connect(&["-n", "300", "--ca", ca, &url], &lines);
+    ended(&output, 0, &lines, "");
+    ended(
+        &connect(&["--insecure", "-m", "x", "-n", "1", &url], ""),
+        0,
+        "x\n",
+        "",
+    );
+
+    let output = connect(&["-m", "x", &url], "");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("`--ca FILE` names"), "{said}");
+    assert_eq!(output.status.code(), Some(1));
+    let by_address = format!("wss://127.0.0.1:{}/echo", server.port());
+    let output = connect(&["--ca", ca, "-m", "x", &by_address], "");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("its certificate is not trusted: "), "{said}");
+}
+
+#[test]
+fn plain_http_and_tls_that_meet_are_told_apart() {
+    let site = Site::with(&["echo_wsh"]);
+    let tls = Tls::new(&site);
+    let encrypted = tls.builder(&site).start();
+    let output = connect(&[&url(&encrypted, "/echo")], "");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        said.contains("it answered 400 Bad Request: ") && said.contains("TLS"),
+        "{said}"
+    );
+
+    let (url, serving) = server_of(|mut stream| {
+        stream
+            .write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+            .expect("bytes");
+    });
+    let output = connect(&[&url.replace("ws://", "wss://")], "");
+    let place = url.trim_start_matches("ws://").trim_end_matches('/');
+    let said = format!(
+        "wshd: cannot connect to `{place}`: it does not speak TLS there; `ws://` is plain HTTP\n"
+    );
+    let code = output.status.code();
+    serving.join().expect("no panic");
+    assert_eq!(
+        (code, String::from_utf8_lossy(&output.stderr).into_owned()),
+        (Some(1), said)
+    );
 }

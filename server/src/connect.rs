@@ -12,6 +12,7 @@ mod input;
 mod output;
 mod socket;
 mod talk;
+mod tls;
 
 use std::io::{self, IsTerminal, Write};
 

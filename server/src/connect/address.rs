@@ -19,6 +19,7 @@ pub(super) enum ServerAddress {
     Tcp {
         host: String,
         port: u16,
+        is_tls: bool,
     },
     Unix(PathBuf),
 }
@@ -30,10 +31,8 @@ pub(super) enum AddressError {
         "`{found}` is no URL: wants one like `ws://localhost:9998/echo` or `ws+unix:/run/wshd.sock:/echo`"
     )]
     NoUrl { found: String },
-    #[error("`{scheme}` is no scheme of WebSocket: wants `ws://` or `ws+unix:`")]
+    #[error("`{scheme}` is no scheme of WebSocket: wants `ws://`, `wss://` or `ws+unix:`")]
     Scheme { scheme: String },
-    #[error("`wss://` wants TLS, which `wshd connect` does not speak")]
-    Tls,
     #[error("`{found}` names no socket: wants `ws+unix:/run/wshd.sock:/echo`")]
     NoSocket { found: String },
     #[error("a URL of a WebSocket has no fragment: write `%23` for the `#` in `{found}`")]
@@ -41,7 +40,8 @@ pub(super) enum AddressError {
 }
 
 impl Address {
-    /// Reads a URL. Without a scheme it is one of `ws://`; `http://` means `ws://`, as in browsers.
+    /// Reads a URL. Without a scheme it is one of `ws://`. `http://` means `ws://`, and `https://` means `wss://`, as in
+    /// browsers.
     pub(super) fn parse(url: &str) -> Result<Address, AddressError> {
         let no_url = || AddressError::NoUrl {
             found: url.to_owned(),
@@ -57,10 +57,10 @@ impl Address {
         {
             return of_socket(url, rest);
         }
-        let rest = match url.split_once("://") {
-            None => url,
-            Some(("ws" | "http", rest)) => rest,
-            Some(("wss" | "https", _)) => return Err(AddressError::Tls),
+        let (is_tls, rest) = match url.split_once("://") {
+            None => (false, url),
+            Some(("ws" | "http", rest)) => (false, rest),
+            Some(("wss" | "https", rest)) => (true, rest),
             Some((scheme, _)) => {
                 return Err(AddressError::Scheme {
                     scheme: format!("{scheme}://"),
@@ -73,10 +73,11 @@ impl Address {
         if host.is_empty() || authority.contains('@') || target.parse::<http::Uri>().is_err() {
             return Err(no_url());
         }
+        let default_port = if is_tls { 443 } else { 80 };
         let port = match parsed.port() {
             Some(port) => port.as_str().parse().map_err(|_| no_url())?,
             // A colon without digits means the default port (RFC 3986 §3.2.3).
-            None if authority.len() == host.len() || authority.ends_with(':') => 80,
+            None if authority.len() == host.len() || authority.ends_with(':') => default_port,
             None => return Err(no_url()),
         };
         let bare = host.strip_prefix('[').and_then(|it| it.strip_suffix(']'));
@@ -84,10 +85,11 @@ impl Address {
             server: ServerAddress::Tcp {
                 host: bare.unwrap_or(host).to_owned(),
                 port,
+                is_tls,
             },
             target,
             host: match port {
-                80 => host.to_owned(),
+                port if port == default_port => host.to_owned(),
                 port => format!("{host}:{port}"),
             },
         })
@@ -158,11 +160,14 @@ mod tests {
                 "a.example",
             ),
             ("ws://a.example?b", "a.example", 80, "/?b", "a.example"),
+            ("wss://a.example/x", "a.example", 443, "/x", "a.example"),
+            ("https://a.example:80", "a.example", 80, "/", "a.example:80"),
             ("ws://[::1]:9998/x", "::1", 9998, "/x", "[::1]:9998"),
         ] {
             let server = ServerAddress::Tcp {
                 host: host.to_owned(),
                 port,
+                is_tls: url.starts_with("wss:") || url.starts_with("https:"),
             };
             let expected = Address {
                 server,
@@ -191,7 +196,7 @@ mod tests {
         for (url, error) in [
             (
                 "ftp://a/",
-                "`ftp://` is no scheme of WebSocket: wants `ws://` or `ws+unix:`",
+                "`ftp://` is no scheme of WebSocket: wants `ws://`, `wss://` or `ws+unix:`",
             ),
             (
                 "ws://a:99999/",

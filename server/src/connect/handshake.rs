@@ -49,7 +49,7 @@ pub(super) enum AnswerError {
         reason: String,
         location: String,
     },
-    #[error("it speaks TLS there, and this is plain HTTP")]
+    #[error("it speaks TLS there: `wss://` is HTTP over TLS")]
     Tls,
     #[error("it does not speak HTTP: its answer begins with `{beginning}`")]
     NotHttp { beginning: String },
@@ -343,7 +343,7 @@ mod tests {
         for (bytes, error) in [
             (
                 &b"\x15\x03\x01\x00\x02\x02\x0a"[..],
-                "it speaks TLS there, and this is plain HTTP",
+                "it speaks TLS there: `wss://` is HTTP over TLS",
             ),
             (
                 b"SSH-2.0-x\r\n",

@@ -9,6 +9,7 @@ use tokio::time::timeout;
 
 use super::address::{Address, ServerAddress};
 use super::handshake::{Answer, AnswerError, Opened, Opening};
+use super::tls::{self, TlsError};
 use crate::config::ConnectOptions;
 
 /// An open WebSocket.
@@ -31,6 +32,8 @@ pub(super) enum ConnectError {
     NotFound { host: String, source: io::Error },
     #[error("cannot connect to `{place}`: {source}")]
     Connect { place: String, source: io::Error },
+    #[error("cannot connect to `{place}`: {source}")]
+    Tls { place: String, source: TlsError },
     #[error("`{place}` does not answer within {} s", .limit.as_secs_f64())]
     TooLate { place: String, limit: Duration },
     #[error("`{place}` closed the connection without an answer")]
@@ -62,12 +65,12 @@ pub(super) async fn open(
 ) -> Result<Connection, ConnectError> {
     let limit = options.timeout;
     let place = match &address.server {
-        ServerAddress::Tcp { host, port } if host.contains(':') => format!("[{host}]:{port}"),
-        ServerAddress::Tcp { host, port } => format!("{host}:{port}"),
+        ServerAddress::Tcp { host, port, .. } if host.contains(':') => format!("[{host}]:{port}"),
+        ServerAddress::Tcp { host, port, .. } => format!("{host}:{port}"),
         ServerAddress::Unix(path) => path.display().to_string(),
     };
     let opening = async {
-        let stream = connect(address, &place).await?;
+        let stream = connect(address, options, &place).await?;
         ask(stream, address, options, &place).await
     };
     match timeout(limit, opening).await {
@@ -76,7 +79,11 @@ pub(super) async fn open(
     }
 }
 
-async fn connect(address: &Address, place: &str) -> Result<Box<dyn Stream>, ConnectError> {
+async fn connect(
+    address: &Address,
+    options: &ConnectOptions,
+    place: &str,
+) -> Result<Box<dyn Stream>, ConnectError> {
     let failed = |source| ConnectError::Connect {
         place: place.to_owned(),
         source,
@@ -86,7 +93,7 @@ async fn connect(address: &Address, place: &str) -> Result<Box<dyn Stream>, Conn
             let stream = UnixStream::connect(path).await.map_err(failed)?;
             Ok(Box::new(stream))
         }
-        ServerAddress::Tcp { host, port } => {
+        ServerAddress::Tcp { host, port, is_tls } => {
             let found = lookup_host((host.as_str(), *port)).await;
             let found = found.map_err(|source| ConnectError::NotFound {
                 host: host.clone(),
@@ -96,7 +103,15 @@ async fn connect(address: &Address, place: &str) -> Result<Box<dyn Stream>, Conn
             let stream = TcpStream::connect(&addresses[..]).await.map_err(failed)?;
             // Each message is to leave at once. Where that fails, it leaves a moment later.
             let _ = stream.set_nodelay(true);
-            Ok(Box::new(stream))
+            if !is_tls {
+                return Ok(Box::new(stream));
+            }
+            let encrypted = tls::connect(stream, host, options).await;
+            let encrypted = encrypted.map_err(|source| ConnectError::Tls {
+                place: place.to_owned(),
+                source,
+            })?;
+            Ok(Box::new(encrypted))
         }
     }
 }

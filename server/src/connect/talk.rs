@@ -34,6 +34,8 @@ struct Conversation<'a> {
     output: Output,
     /// The bytes that are to be sent.
     unsent: Vec<u8>,
+    /// Whether the stream was given bytes that it may still have.
+    is_unflushed: bool,
     /// How many messages have come.
     messages: u64,
     /// The Close frame that the client sends if it closes first.
@@ -124,6 +126,7 @@ impl<'a> Talk<'a> {
                 compressor,
                 output,
                 unsent: Vec::new(),
+                is_unflushed: false,
                 messages: 0,
                 close: options.close.clone(),
                 sent_code: None,
@@ -155,7 +158,11 @@ impl<'a> Talk<'a> {
                 .await;
         }
         // A Close frame with the code of a fault may wait. A server that does not read it has its own fault to look for.
-        let _ = timeout(LAST_PATIENCE, writer.write_all(&conversation.unsent)).await;
+        let last = async {
+            writer.write_all(&conversation.unsent).await?;
+            writer.shutdown().await
+        };
+        let _ = timeout(LAST_PATIENCE, last).await;
         conversation.end.unwrap_or(End::Lost)
     }
 }
@@ -171,7 +178,7 @@ impl Conversation<'_> {
     ) {
         let deadline = self.deadline();
         let takes_input = self.phase == Phase::Open && self.unsent.len() < UNSENT_BYTES_MAX;
-        let writes = !self.unsent.is_empty();
+        let sends = !self.unsent.is_empty() || self.is_unflushed;
         let may_ping = matches!(self.phase, Phase::Open | Phase::Listening);
         // Reading and writing wait together: a server that waits for its answers to be read takes nothing more.
         tokio::select! {
@@ -179,15 +186,19 @@ impl Conversation<'_> {
                 Ok(1..) => self.take_received(),
                 Ok(0) | Err(_) => self.happened(Event::Disconnected),
             },
-            written = writer.write(&self.unsent), if writes => match written {
-                Ok(written) => {
-                    self.unsent.drain(..written);
+            sent = send(writer, &self.unsent), if sends => match sent {
+                Ok(sent) => {
+                    self.is_unflushed = sent > 0;
+                    self.unsent.drain(..sent);
                     if self.phase == Phase::Listening {
                         self.since = Instant::now();
                     }
                 }
                 // What the server has sent before can still be read.
-                Err(_) => self.unsent.clear(),
+                Err(_) => {
+                    self.is_unflushed = false;
+                    self.unsent.clear();
+                }
             },
             input = inputs.recv(), if takes_input => match input {
                 Some(input) => self.take_input(input),
@@ -341,6 +352,14 @@ impl Conversation<'_> {
     /// Keeps the end that was known first.
     fn ended(&mut self, end: End) {
         self.end.get_or_insert(end);
+    }
+}
+
+/// Writes some of the bytes and answers how many. Without any, flushes: TLS keeps what the socket has not taken.
+async fn send(writer: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> std::io::Result<usize> {
+    match bytes {
+        [] => writer.flush().await.map(|()| 0),
+        bytes => writer.write(bytes).await,
     }
 }
 

@@ -1,6 +1,7 @@
 //! The arguments of `wshd connect`.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -37,6 +38,10 @@ pub struct ConnectOptions {
     pub wait: Option<Duration>,
     /// How many messages are waited for.
     pub count: Option<u64>,
+    /// Whether any certificate of a server is taken.
+    pub is_insecure: bool,
+    /// The CAs that are trusted instead of the system's.
+    pub ca: Option<PathBuf>,
     /// How long the server may take for the opening handshake, and for the closing one.
     pub timeout: Duration,
 }
@@ -75,6 +80,8 @@ impl Default for ConnectOptions {
             close: CloseText::default(),
             wait: Some(WAIT),
             count: None,
+            is_insecure: false,
+            ca: None,
             timeout: TIMEOUT,
         }
     }
@@ -108,6 +115,8 @@ impl ConnectOptions {
                 Some(Wait::Forever) => None,
             },
             count: matches.get_one("count").copied(),
+            is_insecure: matches.get_flag("insecure"),
+            ca: matches.get_one("ca").cloned(),
             timeout: duration("timeout").unwrap_or(defaults.timeout),
         }
     }
@@ -168,14 +177,14 @@ pub(super) fn command() -> clap::Command {
         .long_about(format!("{about}\n\n{MORE}"))
         .after_long_help(EXIT_STATUS)
         .arg(Arg::new("url").required(true).value_name("URL").help(
-            "Where to connect to, like ws://localhost:9998/echo or ws+unix:/run/wshd.sock:/echo",
+            "Where to connect to, like ws://localhost:9998/echo, wss://a.example/ or ws+unix:/run/wshd.sock:/echo",
         ))
         .args(of_the_handshake())
         .args(of_messages())
         .args(of_the_end())
 }
 
-fn of_the_handshake() -> [Arg; 5] {
+fn of_the_handshake() -> [Arg; 7] {
     let heading = "Opening handshake";
     [
         Arg::new("subprotocol")
@@ -197,6 +206,12 @@ fn of_the_handshake() -> [Arg; 5] {
             .value_parser(ValueParser::new(header_value))
             .help("Send this `Origin`, as a page of it would"),
         switch("compress", "Offer compression (permessage-deflate)"),
+        Arg::new("ca")
+            .long("ca")
+            .value_name("FILE")
+            .value_parser(value_parser!(PathBuf))
+            .help("Trust the CAs of this file, instead of the system's"),
+        switch("insecure", "Take any certificate of the server"),
         Arg::new("timeout")
             .long("timeout")
             .value_name("SECONDS")
