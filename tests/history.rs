@@ -93,6 +93,45 @@ fn a_message_that_its_history_can_never_have_is_refused_and_drops_none() {
 }
 
 #[test]
+fn a_session_that_joins_many_topics_and_reads_late_gets_what_each_answer_promises() {
+    const TOPICS: usize = 12;
+    // With `envelope`, joins are served by a task, while the session already sends what it has.
+    let history = "[topics.\"script/*\"]\nhistory = { count = 100 }\n";
+    let (_site, server) = start(&["-DENVELOPE=\"v1\""], history);
+    let mut publisher = open(&server, "");
+    for topic in 0..TOPICS {
+        let publish = format!("publish room{topic} 1 a*60000 0;");
+        run(&mut publisher, publish.repeat(16).trim_end_matches(';'));
+    }
+
+    // Together they are ten times the limit of outbound bytes, and more than the kernel takes.
+    let mut late = open(&server, "");
+    let join = |topic| format!("subscribe_from c {topic} room{topic} - 100");
+    let joins: Vec<String> = (0..TOPICS).map(join).collect();
+    late.send(joins.join(";"));
+    for _ in 0..300 {
+        run(&mut publisher, "store_get me 1 nothing");
+        assert_eq!(publisher.text(), "answer 1 OK");
+    }
+
+    let (mut answers, mut promised, mut came) = (0, 0, 0);
+    while answers < TOPICS || came < promised {
+        let text = late.text();
+        if let Some(answer) = text.strip_prefix("answer ") {
+            answers += 1;
+            let follows = answer
+                .split(' ')
+                .find_map(|word| word.strip_prefix("follows="));
+            promised += follows.map_or(0, |it| it.parse().expect("a number"));
+        } else if text.starts_with("v1 ") {
+            came += 1;
+        }
+    }
+    assert_eq!(came, promised);
+    assert_eq!(ask(&mut late, "store_get me 99 nothing"), "answer 99 OK");
+}
+
+#[test]
 fn a_position_lasts_over_a_reload_and_says_when_something_is_missing() {
     let history = "[topics.\"script/*\"]\nhistory = { count = 3 }\n";
     let (site, server) = start(&["-DENVELOPE=\"v1\""], history);

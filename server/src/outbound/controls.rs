@@ -47,6 +47,8 @@ pub(crate) struct Controls {
     pub(crate) reads: bool,
     /// The peer is not read while more bytes than these are buffered.
     congested_above: u32,
+    /// The bytes of letters that are being delivered, which count as buffered.
+    pub(crate) letter_bytes: u32,
     /// The kind of the message that is being sent in parts.
     open_message: Option<u8>,
     /// Whether that message goes compressed.
@@ -74,6 +76,7 @@ impl Controls {
         Controls {
             wire,
             congested_above: congested_above(&limits),
+            letter_bytes: 0,
             deflation: None,
             limits,
             closing: ClosingHandshake::new(),

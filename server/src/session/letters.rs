@@ -74,7 +74,9 @@ impl Session {
 
     /// Delivers the letters in their order, and follows the server's own orders last.
     fn deliver(&mut self, post: Post) {
+        self.conn.controls.letter_bytes = post.letter_bytes;
         self.deliver_waiting();
+        self.conn.controls.letter_bytes = 0;
         if post.ask.is_some() {
             self.plan_move(post.ask);
         }
@@ -117,8 +119,11 @@ impl Session {
         while let Some(letter) = waiting.front_mut()
             && self.deliver_letter(letter)
         {
-            bytes += letter.len();
+            let length = letter.len();
+            bytes += length;
             waiting.pop_front();
+            let left = &mut self.conn.controls.letter_bytes;
+            *left = left.saturating_sub(u32::try_from(length).unwrap_or(u32::MAX));
         }
         if !waiting.is_empty() && self.registration.mailbox().has_asks() {
             self.deliver_answers(&mut waiting);

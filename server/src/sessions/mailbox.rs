@@ -39,7 +39,7 @@ pub(crate) struct Mailbox {
     wire: WireState<AtomicU8>,
     /// The tick of the timer wheel at which the session is to be woken next.
     due: AtomicU32,
-    /// The bytes that the session had buffered for its peer when it last told.
+    /// The bytes that the session had buffered for its peer when it last told, and of letters that it delivers.
     buffered: AtomicU32,
     /// The descriptor of the session's socket, while `wire` lets others send.
     socket: AtomicI32,
@@ -108,6 +108,9 @@ impl Dismissal {
 /// What was in a mailbox besides letters.
 #[derive(Debug, Default)]
 pub(crate) struct Post {
+    /// The bytes of all letters, if the session delivers them now. Until it has told what it has buffered, they count as
+    /// that.
+    pub(crate) letter_bytes: u32,
     /// `wake` was called.
     pub(crate) woken: bool,
     /// A publication found the mailbox full: the peer is too slow for what it subscribed to.
@@ -192,10 +195,16 @@ impl Mailbox {
         }
     }
 
-    /// How many bytes of letters can be posted before the mailbox is full.
+    /// How many bytes of letters can be posted so that the session has room for all of them.
+    ///
+    /// What the session has buffered counts as well. [`post`](Self::post) leaves that out, because the peer may take it
+    /// before the session comes to the letter.
     pub(crate) fn room(&self) -> usize {
         let inner = self.lock();
-        inner.bytes_max.saturating_sub(inner.bytes) as usize
+        let taken = inner
+            .bytes
+            .saturating_add(self.buffered.load(Ordering::Relaxed));
+        inner.bytes_max.saturating_sub(taken) as usize
     }
 
     /// Orders the session to close. Does nothing if it is over.
@@ -280,8 +289,11 @@ impl Mailbox {
     fn take_all(&self, letters: &mut Letters, stay: bool) -> Post {
         let mut inner = self.lock();
         self.has_post.store(false, Ordering::Relaxed);
+        let mut letter_bytes = 0;
         if !stay {
-            inner.bytes = 0;
+            letter_bytes = std::mem::take(&mut inner.bytes);
+            let buffered = self.buffered.load(Ordering::Relaxed);
+            self.set_buffered(u64::from(buffered) + u64::from(letter_bytes));
         }
         match letters {
             Some(before) if !before.is_empty() => {
@@ -298,6 +310,7 @@ impl Mailbox {
             }
         }
         Post {
+            letter_bytes,
             woken: std::mem::take(&mut inner.woken),
             overflowed: std::mem::take(&mut inner.overflowed),
             dismissal: inner.dismissal.take(),

@@ -62,7 +62,8 @@ impl Controls {
     /// Answers the bytes buffered now, and lets the mailbox know them, for what is sent by id.
     pub(crate) fn note_buffered(&mut self) -> u64 {
         let buffered = self.arm_watermark();
-        self.mailbox.set_buffered(buffered);
+        self.mailbox
+            .set_buffered(buffered + u64::from(self.letter_bytes));
         buffered
     }
 

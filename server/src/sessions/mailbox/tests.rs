@@ -183,3 +183,28 @@ fn a_deadline_that_has_moved_away_is_told_and_wakes_nothing() {
     assert_eq!(mailbox.wake_for_deadline(9), None);
     assert!(!mailbox.is_deadline_due());
 }
+
+#[test]
+fn what_a_session_delivers_and_has_buffered_leaves_less_room() {
+    let mailbox = mailbox(1_000);
+    mailbox.post(letter(300)).unwrap();
+    let left = mailbox.room();
+    assert!((600..700).contains(&left), "{left}");
+
+    // The session takes the letter, and then has it in its queue.
+    let mut letters = None;
+    let post = mailbox.take(&mut letters, false).expect("the letter");
+    assert_eq!(post.letter_bytes as usize, 1_000 - left);
+    assert_eq!(mailbox.room(), left);
+    mailbox.set_buffered(302);
+    assert_eq!(mailbox.room(), 698);
+    mailbox.set_buffered(2_000);
+    assert_eq!(mailbox.room(), 0);
+
+    // What is buffered may leave before the session comes to a letter.
+    assert!(mailbox.post(letter(300)).is_ok());
+    assert_eq!(mailbox.room(), 0);
+    mailbox.take(&mut letters, false);
+    mailbox.set_buffered(0);
+    assert_eq!(mailbox.room(), 1_000);
+}
