@@ -99,6 +99,20 @@ impl Queue {
         self.items.push_back(item);
     }
 
+    /// Keeps nothing of what a session has missed that does not want to join any more. Its joins keep their places, so that they
+    /// are answered, and no handler is called for them.
+    pub(super) fn give_up_joins(&mut self, id: u64) {
+        for item in &mut self.items {
+            let before = item.bytes();
+            if let Item::Join(ready) = item
+                && ready.join.mailbox.id == id
+            {
+                ready.missed = Vec::new();
+                self.bytes -= before - item.bytes();
+            }
+        }
+    }
+
     pub(super) fn is_full(&self) -> bool {
         self.count >= ITEMS_MAX || self.bytes >= BYTES_MAX
     }

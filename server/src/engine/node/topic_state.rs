@@ -116,7 +116,9 @@ impl TopicState {
     pub(super) fn give_up_join(&mut self, id: u64, now_ms: u64) -> Option<Join> {
         self.departures.note(id, now_ms);
         self.is_changed = true;
-        self.queued.remove(&id);
+        if self.queued.remove(&id).is_some() {
+            self.queue.give_up_joins(id);
+        }
         self.joins.remove(id)
     }
 

@@ -1,6 +1,7 @@
 //! What goes on while the engine is away, and what holds again when it is back: claims 24 to 35.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::cluster::{Cluster, KINDS, Kind, NOW, after, answer, last, message};
@@ -383,4 +384,34 @@ fn a_join_that_is_given_up_while_a_handler_is_called_for_it_leaves_nothing_behin
         cluster.settle();
         assert_eq!(session.texts(), [""; 0]);
     }
+}
+
+#[test]
+fn joins_that_are_given_up_while_they_wait_for_a_handler_keep_nothing_and_call_it_no_more() {
+    let cluster = Cluster::local();
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counted = calls.clone();
+    let callbacks = HandlerCallbacks {
+        envelope: Some(Box::new(move |_: &EnvelopeCall<'_>| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            None
+        })),
+        ..HandlerCallbacks::default()
+    };
+    cluster.servers[0].node.set_callbacks("chat", 1, callbacks);
+    publish(&cluster, "kept", 1..=16);
+    let mut session = cluster.session(0);
+
+    // No thread of the handler's runs meanwhile.
+    for _ in 0..10 {
+        session.join("kept", last(100));
+        session.leave_topic("kept");
+    }
+    session.join("kept", last(100));
+    cluster.settle();
+
+    let heard = session.heard();
+    let answers = heard.iter().filter(|it| matches!(it, Heard::Joined(_)));
+    assert_eq!((answers.count(), heard.len()), (11, 11 + 16));
+    assert_eq!(calls.load(Ordering::Relaxed), 16, "for the last join");
 }
