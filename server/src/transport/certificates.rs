@@ -267,3 +267,73 @@ thread_local! {
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 /// A certificate that expires sooner is worth a warning: what renews it has not come.
 const EXPIRES_SOON: Duration = Duration::from_secs(14 * 86_400);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::certificates::Authority;
+
+    #[test]
+    fn what_clients_will_find_wrong_with_a_certificate_is_remarked() {
+        let directory = tempfile::tempdir().unwrap();
+        let authority = Authority::new("a CA");
+        let pair = |name: &str, issued: crate::testing::certificates::Issued| {
+            let (certificate, key) = issued.write(directory.path(), name);
+            CertificatePair { certificate, key }
+        };
+        for (name, issued, said) in [
+            ("good", authority.server(&["a.example"]), None),
+            (
+                "expired",
+                authority.server_in_years("a.example", 2000, 2001),
+                Some("has expired, "),
+            ),
+            (
+                "early",
+                authority.server_in_years("a.example", 4000, 4001),
+                Some("is not valid yet, for "),
+            ),
+            (
+                "client",
+                authority.client("a.example"),
+                Some("is not for servers"),
+            ),
+        ] {
+            let pair = pair(name, issued);
+            let read = read_pair(&pair, &rustls::crypto::ring::default_provider()).unwrap();
+
+            assert_eq!(is_good(&pair), said.is_none(), "{name}");
+            match (read.remark, said) {
+                (None, None) => {}
+                (Some(remark), Some(said)) => assert!(remark.contains(said), "{remark}"),
+                (remark, said) => panic!("{name}: {remark:?}, not {said:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_name_finds_its_certificate_and_a_wildcard_stands_for_one_label() {
+        let directory = tempfile::tempdir().unwrap();
+        let authority = Authority::new("a CA");
+        let read = |name: &str, names: &[&str]| {
+            let (certificate, key) = authority.server(names).write(directory.path(), name);
+            let pair = CertificatePair { certificate, key };
+            read_pair(&pair, &rustls::crypto::ring::default_provider()).unwrap()
+        };
+        let by_name = CertificatesByName::new(vec![
+            read("one", &["a.example", "*.b.example"]),
+            read("two", &["b.example", "c.b.example", "a.example"]),
+        ]);
+        for (name, expected) in [
+            ("a.example", &[0, 1][..]),
+            ("A.Example", &[0, 1]),
+            ("x.b.example", &[0]),
+            ("c.b.example", &[1]),
+            ("b.example", &[1]),
+            ("x.y.b.example", &[]),
+            ("example", &[]),
+        ] {
+            assert_eq!(by_name.find(name), expected, "{name}");
+        }
+    }
+}
