@@ -163,7 +163,7 @@ impl Dev {
     }
 
     /// Starts the thread that builds everything, and then what changes. The server answers at `port`, by TLS if
-    /// `is_tls`. The thread tells open pages when a file of `pages` changes. `load` is called when libraries have
+    /// `is_tls`, and has pages if `has_pages`. The thread tells open pages when a file of `pages` changes. `load` is called when libraries have
     /// changed, and answers what became of them.
     ///
     /// # Errors
@@ -173,13 +173,14 @@ impl Dev {
         self,
         port: u16,
         is_tls: bool,
+        has_pages: bool,
         pages: Option<PathBuf>,
         load: impl FnMut() -> Vec<Change> + Send + 'static,
     ) -> io::Result<BuildThread> {
         let address = Address {
             port,
             is_tls,
-            has_pages: pages.is_some(),
+            has_pages,
         };
         let (hints, inbox) = mpsc::sync_channel(1);
         let cargo = self.cargo.clone();

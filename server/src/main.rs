@@ -143,8 +143,8 @@ fn develop(
         move |serving| {
             let control = serving.control();
             let port = serving.port();
-            let is_tls = serving.is_tls();
-            dev.start(port, is_tls, pages, move || control.rescan())
+            let (is_tls, has_pages) = (serving.is_tls(), serving.has_pages());
+            dev.start(port, is_tls, has_pages, pages, move || control.rescan())
         },
     )
 }

@@ -129,6 +129,12 @@ impl Serving {
         first.is_some_and(Endpoint::is_tls)
     }
 
+    /// Whether pages are served: those of the document root, or those that are part of the program.
+    pub fn has_pages(&self) -> bool {
+        let config = self.server.config.load();
+        config.document_root.is_some() || config.has_built_in_pages()
+    }
+
     /// The control over the road of a change.
     pub fn control(&self) -> Arc<Control> {
         self.control.clone()
@@ -156,6 +162,7 @@ impl Serving {
         let (alive, mut ended) = mpsc::channel(1);
         let urls = Urls::of(self.listeners.iter().map(Listener::endpoint));
         let mut accepting = JoinSet::new();
+        let has_pages = self.has_pages();
         for listener in self.listeners {
             info!(address = %listener.endpoint(), "listening");
             accepting.spawn(listener::accept(
@@ -168,8 +175,7 @@ impl Serving {
         for handler in self.server.router.names() {
             info!(%handler, url = %format_args!("{}/{handler}", urls.sessions), "handler answers");
         }
-        let config = self.server.config.load();
-        if config.document_root.is_some() || config.has_built_in_pages() {
+        if has_pages {
             info!(url = %format_args!("{}/", urls.pages), "pages");
         }
 

@@ -82,6 +82,23 @@ fn a_handlers_own_page_wins_over_pages_of_a_file_that_was_found_and_no_others() 
 }
 
 #[test]
+fn a_handler_without_pages_is_shown_by_those_of_the_program_which_listen_to_the_compiler() {
+    let site = Site::empty();
+    write_c(&site, "mine/tea.c", str::to_owned);
+
+    let dev = Server::bare(&site).args(["dev", "mine", "-p", "0"]).start();
+
+    dev.line(&["pages    http://localhost:"]);
+    let page = get(&dev, "/");
+    assert!(page.contains("<title>Handlers · wshd</title>"), "{page}");
+    assert!(
+        page.contains("</html>\n<script src=\"/.wshd/dev.js\""),
+        "{page}"
+    );
+    assert!(page.ends_with("</script>\n"), "{page}");
+}
+
+#[test]
 fn pages_listen_to_the_compiler_in_dev_and_nowhere_else() {
     let site = Site::empty();
     let page = "<!doctype html>\n<title>tea</title>\n";
