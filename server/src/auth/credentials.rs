@@ -113,10 +113,11 @@ impl Credentials {
 }
 
 impl Comparison {
-    /// A text that differs if another answer can follow. It is known in this process only.
+    /// What a right answer is remembered with besides the user and the password: it is another one as soon as the
+    /// user has another hash.
     pub(crate) fn key(&self) -> &[u8] {
         match &self.hash {
-            // The tag of a right password of the single user has the digest's place.
+            // Whether it is the single user's password is compared anew each time.
             _ if self.is_single => b"single",
             Some(hash) if self.is_user => hash.text().as_bytes(),
             _ => b"",
