@@ -131,6 +131,16 @@ fn a_check_that_finds_no_handler_says_so() {
     );
     assert_eq!(said, hint);
 
+    std::fs::remove_dir_all(site.root().join("handlers/hello_wsh")).expect("removing");
+    site.write("handlers/sub/echo_wsh.py", "# a handler\n");
+    let (code, said) = wshd(&site, &["check"]);
+    assert_eq!(code, Some(0), "{said}");
+    let python = format!(
+        "wshd: note: `sub/echo_wsh.py` in `{path}` is a handler of pywebsocket, in Python; here handlers are compiled, and \
+         `wshd new NAME` makes one to begin with\n"
+    );
+    assert_eq!(said, python);
+
     // What is refused is something that was found.
     site.add_bytes(b"#!/bin/sh\n", "bad_wsh.so");
     let (code, said) = wshd(&site, &["check"]);

@@ -18,7 +18,7 @@ use crate::plugin::trust;
 use crate::reload::StartError;
 use crate::reload::content::read;
 use crate::reload::load::{self, Job};
-use crate::reload::scan::{self, Found, Scope};
+use crate::reload::scan::{self, Found, Scan, Scope};
 use crate::shared::Shared;
 use crate::transport::settings::TlsSettings;
 
@@ -95,17 +95,24 @@ pub fn check(config: &Config) -> Result<CheckReport, StartError> {
     stage.remove();
     let is_empty = scan.plugins.is_empty() && scan.refused.is_empty();
     if is_empty && scan.unreadable.is_empty() {
-        report.emptiness = Some(emptiness(config, scan.has_crates));
+        report.emptiness = Some(emptiness(config, &scan));
     }
     Ok(report)
 }
 
 /// The sentence for a handlers directory without plugins.
-fn emptiness(config: &Config, has_crates: bool) -> String {
+fn emptiness(config: &Config, scan: &Scan) -> String {
     let path = config.handlers_dir.display();
-    if has_crates {
+    if scan.has_crates {
         format!(
             "there are crates of handlers and no libraries in `{path}`; `wshd dev {path}` builds and serves them"
+        )
+    } else if let Some(python) = &scan.python_handler {
+        let found = scan::relative(python, config);
+        let found = found.display();
+        format!(
+            "`{found}` in `{path}` is a handler of pywebsocket, in Python; here handlers are compiled, and `wshd new NAME` \
+             makes one to begin with"
         )
     } else {
         format!("no handler is in `{path}` yet: there are no files named `…_wsh.so`")

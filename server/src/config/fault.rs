@@ -183,6 +183,8 @@ pub enum What {
     NotUtf8,
     /// The file is not TOML; in the words of the parser.
     Syntax(String),
+    /// A configuration of pywebsocket, which is an INI file.
+    OfPywebsocket,
     /// A key that is in no table of settings.
     UnknownKey {
         /// As written.
@@ -272,6 +274,10 @@ impl fmt::Display for What {
         match self {
             What::NotUtf8 => write!(f, "the file is not UTF-8 text"),
             What::Syntax(message) => f.write_str(message),
+            What::OfPywebsocket => f.write_str(
+                "this is a configuration of pywebsocket; wants TOML without this section, like `log_level = \"info\"`, and \
+                 config/REFERENCE.md has the key of each flag",
+            ),
             What::UnknownKey { key, table, hint } => {
                 write!(f, "unknown key `{key}`")?;
                 if !table.is_empty() {

@@ -30,6 +30,10 @@ pub(super) fn parse(
     flags: &Flags,
     working_dir: &Path,
 ) -> Result<(ConfigDraft, Routes), ConfigError> {
+    if let Some(at) = pywebsocket_section(source.text()) {
+        let (place, what) = (source.place(at), What::OfPywebsocket);
+        return Err(ConfigError::Faults(vec![ConfigFault { place, what }]));
+    }
     let document = DeTable::parse(source.text()).map_err(|error| {
         let span = error.span().unwrap_or(0..0);
         let written = source.text().get(span.clone()).unwrap_or_default();
@@ -102,6 +106,15 @@ pub(super) fn parse(
         Err(ConfigError::Faults(faults))
     }
 }
+
+/// Where the section stands in which pywebsocket has all keys of its INI files.
+fn pywebsocket_section(text: &str) -> Option<std::ops::Range<usize>> {
+    let at = text.find(PYWEBSOCKET)?;
+    let begins_a_line = at == 0 || text[..at].ends_with('\n');
+    begins_a_line.then_some(at..at + PYWEBSOCKET.len())
+}
+
+const PYWEBSOCKET: &str = "[pywebsocket]";
 
 /// What the parser says of `written`, with what it leaves out.
 fn sentence(message: &str, written: &str) -> String {

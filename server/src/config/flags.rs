@@ -251,8 +251,17 @@ fn refuse_flags(
     Err(error)
 }
 
-/// Adds a tip where a directory stands behind the program's name, as many other servers take it.
+/// Adds a tip where a directory stands behind the program's name, as many other servers take it, and where a flag of
+/// pywebsocket is not taken.
 fn with_tip(mut error: clap::Error) -> clap::Error {
+    if let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg)
+        && let Some(tip) = instead_of(flag)
+    {
+        let tips = ContextValue::StyledStrs(vec![tip.into()]);
+        error.remove(ContextKind::SuggestedArg);
+        error.insert(ContextKind::Suggested, tips);
+        return error;
+    }
     let is_command = error.kind() == ErrorKind::InvalidSubcommand;
     let found = error.get(ContextKind::InvalidSubcommand).cloned();
     let has_tip = error.get(ContextKind::SuggestedSubcommand).is_some();
@@ -264,6 +273,26 @@ fn with_tip(mut error: clap::Error) -> clap::Error {
         error.insert(ContextKind::Suggested, tips);
     }
     error
+}
+
+/// What to do instead of a flag of pywebsocket that this server does not take.
+fn instead_of(flag: &str) -> Option<&'static str> {
+    let name = flag.split([' ', '=']).next().unwrap_or(flag);
+    Some(match name.replace('_', "-").as_str() {
+        "-x" | "--cgi-paths" => {
+            "CGI programs are not run here: a web server beside this one can run them"
+        }
+        "--handler-encoding" => {
+            "handlers are compiled, so there is no source to decode: leave it out"
+        }
+        "--thread-monitor-interval-in-sec" => {
+            "a connection has no thread of its own here: `/.wshd/handlers.json` lists the sessions of each handler"
+        }
+        "--deflate-log-level" => {
+            "compression has no log of its own: `--log-level` is for all of it"
+        }
+        _ => return None,
+    })
 }
 
 /// The setting that names the file.

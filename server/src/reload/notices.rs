@@ -90,6 +90,9 @@ impl Notices {
         let path = config.handlers_dir.display();
         if scan.has_crates {
             warn!(%path, "there are crates of handlers and no libraries; `wshd dev {path}` builds and serves them");
+        } else if let Some(python) = &scan.python_handler {
+            let found = python.display();
+            warn!(%path, %found, "there are handlers of pywebsocket, in Python; here they are compiled, and `wshd new NAME` makes one to begin with");
         } else {
             info!(%path, "no handler is there yet, waiting for files named `…_wsh.so`");
         }

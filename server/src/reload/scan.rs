@@ -28,6 +28,8 @@ pub(crate) struct Scan {
     pub(crate) links: Vec<PathBuf>,
     /// Whether a directory holds a `Cargo.toml`: sources instead of libraries.
     pub(crate) has_crates: bool,
+    /// A handler in Python that was found, as pywebsocket has them.
+    pub(crate) python_handler: Option<PathBuf>,
 }
 
 /// The settings that decide which files a scan finds.
@@ -229,6 +231,10 @@ impl Walk {
             return Ok(());
         }
         let Some(stem) = handler_stem(file_name.as_encoded_bytes()) else {
+            if file_name.as_encoded_bytes().ends_with(b"_wsh.py") {
+                let found = &mut self.scan.python_handler;
+                found.get_or_insert_with(|| path.into());
+            }
             return Ok(());
         };
         if is_link && !self.allows_outside && !self.is_inside(path)? {

@@ -221,3 +221,35 @@ fn the_help_of_a_command_lists_what_means_something_there() {
     assert!(dev("--port") && dev("--release") && dev("--stop-with-stdin"));
     assert!(!dev("--handlers-dir") && !dev("--trust"));
 }
+
+#[test]
+fn a_flag_of_pywebsocket_that_is_not_taken_says_what_to_do_instead() {
+    for (flags, tip) in [
+        (&["-x", "/cgi-bin"][..], "CGI programs are not run here"),
+        (&["--cgi-paths=/cgi-bin"], "CGI programs are not run here"),
+        (
+            &["--cgi_paths", "/cgi-bin"],
+            "CGI programs are not run here",
+        ),
+        (
+            &["--handler_encoding", "utf8"],
+            "there is no source to decode",
+        ),
+        (&["--handler-encoding=utf8"], "there is no source to decode"),
+        (
+            &["--thread_monitor_interval_in_sec", "5"],
+            "`/.wshd/handlers.json` lists",
+        ),
+        (
+            &["--deflate-log-level", "warn"],
+            "`--log-level` is for all of it",
+        ),
+    ] {
+        let arguments = ["wshd"].iter().chain(flags);
+        let error = CommandLine::of(arguments).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        let error = error.to_string();
+        assert!(error.contains(tip), "{error}");
+        assert!(!error.contains("similar"), "{error}");
+    }
+}
