@@ -109,6 +109,9 @@ fn check() -> clap::Command {
             "validation_port",
             "hosts",
             "origins",
+            "log_file",
+            "log_file_bytes_max",
+            "log_files_max",
         ]))
 }
 
