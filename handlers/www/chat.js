@@ -13,6 +13,8 @@ function roomUrl(room, name) {
   return wsh.url(`/chat?room=${encodeURIComponent(room)}&name=${encodeURIComponent(name)}`);
 }
 
+const CHANGE = /^\* (\S+) (joined|left)$/;
+
 function join() {
   const [room, name] = [part("room").value, part("name").value];
   const mine = new WebSocket(roomUrl(room, name));
@@ -31,8 +33,9 @@ function join() {
     if (typeof data !== "string") return;
     const welcome = data.match(/^\* you are (\S+) in \S+; here: (.*)$/);
     if (welcome) {
-      // What the room has kept takes the place of what is shown. A room that keeps nothing leaves that where it is.
-      if (earlier?.length > 0) log.replaceChildren();
+      // What the room has kept takes the place of what is shown. A room that keeps nothing leaves that where it is, also
+      // where others come back at the same moment.
+      if (earlier?.some((line) => !CHANGE.test(line))) log.replaceChildren();
       self = welcome[1];
       earlier?.forEach((line) => show(line, true));
       earlier = null;
@@ -67,7 +70,7 @@ function leave() {
 
 // What others wrote becomes text, never markup.
 function show(line, isEarlier) {
-  const change = line.match(/^\* (\S+) (joined|left)$/);
+  const change = line.match(CHANGE);
   if (change) change[2] === "joined" ? people.add(change[1]) : people.delete(change[1]);
   showPeople();
 

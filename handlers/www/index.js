@@ -52,7 +52,7 @@ class Card {
     const older = generations.filter((it) => it.number !== generation);
     const left = older.reduce((sum, it) => sum + it.sessions, 0);
     const count = counted(sessions, "session");
-    const shown = left === 0 ? count : `${count}, ${left} on older code`;
+    const shown = left === 0 ? count : `${count}, ${left} of them on older code`;
     this.part(".sessions").textContent = generation === null ? "" : ` · ${shown}`;
     this.part(".facts-line").hidden = generation === null;
     this.part(".kept").textContent = whatIsKept(kept);

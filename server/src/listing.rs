@@ -131,21 +131,20 @@ const PROXY_HEADERS: [&str; 12] = [
 impl Listed {
     fn json(&self, is_here: bool, usage: &Usage) -> Value {
         let serving = self.serving.as_ref();
+        // A generation may have gone since the list was made.
+        let old: Vec<_> = self.old.iter().rev().filter(|it| !it.is_gone()).collect();
+        let all = serving.into_iter().chain(old.iter().copied());
         let mut value = json!({
             "path": format!("/{}", self.name),
             "name": self.name,
             "generation": serving.map(|generation| generation.number),
-            "sessions": serving.map_or(0, |generation| generation.sessions()),
+            "sessions": all.clone().map(|generation| generation.sessions()).sum::<usize>(),
             "topics": usage.topics,
             "members": usage.members,
         });
         if is_here {
-            // A generation may have gone since the list was made.
-            let old = self.old.iter().rev().filter(|it| !it.is_gone());
-            let old: Vec<_> = old.collect();
             value["retired"] = (self.retired + self.old.len() - old.len()).into();
-            let newest_first = serving.into_iter().chain(old);
-            value["generations"] = newest_first.map(|it| generation_json(it)).collect();
+            value["generations"] = all.map(|it| generation_json(it)).collect();
             value["refusal"] = self.refusal.clone().into();
             value["history_bytes"] = usage.history_bytes.into();
             value["store"] = json!({ "keys": usage.keys, "bytes": usage.store_bytes });

@@ -123,7 +123,7 @@ pub trait Envelope: Send + Sync + 'static {
 )]
 pub trait Presence: Send + Sync + 'static {
     /// A session has become a member of a topic of this handler, has another value, or has left. What is returned is
-    /// published to the topic's subscribers; `None` tells them nothing.
+    /// published to the topic's subscribers; `None`, or an empty message, tells them nothing.
     ///
     /// It is called once for each change, for one topic in order. A session that moves to newer code neither leaves nor
     /// joins.
