@@ -37,7 +37,7 @@ use tracing::warn;
 pub use self::endpoint::Endpoint;
 pub use self::fault::{ConfigError, ConfigFault, ListenFault, ListenFaultCause};
 pub use self::flags::connect::{CloseText, ConnectOptions};
-pub use self::flags::{CommandLine, Flags, Style, Subcommand};
+pub use self::flags::{CommandLine, Flags, Style, Subcommand, completions, manual};
 pub use self::settings::limits::{Deflate, HandlerLimits, Limits, SessionLimits};
 pub use self::source::Place;
 pub use self::tls::{CertificatePair, ClientAuth, TlsConfig};

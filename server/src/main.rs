@@ -16,7 +16,7 @@ use wshd::process::optional::{self, Optional, is_allowed};
 use wshd::runtime;
 use wshd::serve::{ServeError, Serving};
 use wshd::signals::{HangUp, Signals};
-use wshd::{check, connect, last_resort, leave, logging};
+use wshd::{check, config, connect, last_resort, leave, logging};
 
 fn main() {
     wshd::forget_inherited_signals();
@@ -26,7 +26,13 @@ fn main() {
     // Before there are other threads: a process that is forked later would inherit locks that they hold.
     if !matches!(
         line.command,
-        Some(Subcommand::New { .. } | Subcommand::Sdk { .. } | Subcommand::Connect(_))
+        Some(
+            Subcommand::New { .. }
+                | Subcommand::Sdk { .. }
+                | Subcommand::Connect(_)
+                | Subcommand::Completions(_)
+                | Subcommand::Man
+        )
     ) {
         wshd::start_trial_helper();
     }
@@ -54,6 +60,8 @@ fn run(line: CommandLine) -> ! {
         Some(Subcommand::Sdk { directory }) => {
             told(new::update(&directory).map(|updated| updated.report()))
         }
+        Some(Subcommand::Completions(shell)) => printed(Ok(config::completions(shell))),
+        Some(Subcommand::Man) => printed(config::manual()),
         Some(Subcommand::Connect(options)) => connect::run(&options),
         Some(Subcommand::Check) => configured(flags, |config, _| check(&config)),
         Some(Subcommand::Dev { path, release }) => {
@@ -97,6 +105,15 @@ fn configured(flags: Flags, then: impl FnOnce(Config, Box<RereadConfig>) -> u8) 
             };
             then(config, Box::new(reread))
         }
+    }
+}
+
+/// Prints a text that another program reads.
+fn printed(text: std::io::Result<Vec<u8>>) -> u8 {
+    let written = text.and_then(|text| std::io::stdout().write_all(&text));
+    match written {
+        Ok(()) => 0,
+        Err(error) => fail(FAILED, &format!("cannot write: {error}")),
     }
 }
 

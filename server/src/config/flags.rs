@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command};
+use clap_complete::Shell;
 
 use self::connect::ConnectOptions;
 use self::program::{STOP_WITH_STDIN, program};
@@ -50,6 +51,10 @@ pub enum Subcommand {
         /// How the handler is written.
         style: Style,
     },
+    /// Print the completions of a shell.
+    Completions(Shell),
+    /// Print the manual page.
+    Man,
     /// Write the SDK, or update it.
     Sdk {
         /// The directory to write.
@@ -119,6 +124,24 @@ impl CommandLine {
     }
 }
 
+/// The completions of the command line for a shell.
+pub fn completions(shell: Shell) -> Vec<u8> {
+    let mut text = Vec::new();
+    clap_complete::generate(shell, &mut program(), "wshd", &mut text);
+    text
+}
+
+/// The manual page of the command line, for `man`.
+///
+/// # Errors
+///
+/// Writing into memory does not fail.
+pub fn manual() -> std::io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    clap_mangen::Man::new(program()).render(&mut text)?;
+    Ok(text)
+}
+
 impl Subcommand {
     fn of((name, matches): (&str, &ArgMatches)) -> Subcommand {
         let path = |name: &str| {
@@ -126,6 +149,11 @@ impl Subcommand {
             path.cloned().unwrap_or_default()
         };
         match name {
+            "completions" => {
+                let shell = matches.get_one("shell").copied();
+                Subcommand::Completions(shell.unwrap_or(Shell::Bash))
+            }
+            "man" => Subcommand::Man,
             "connect" => Subcommand::Connect(Box::new(ConnectOptions::of(matches))),
             "dev" => Subcommand::Dev {
                 path: path("path"),
@@ -265,7 +293,11 @@ fn with_tip(mut error: clap::Error) -> clap::Error {
     let is_command = error.kind() == ErrorKind::InvalidSubcommand;
     let found = error.get(ContextKind::InvalidSubcommand).cloned();
     let has_tip = error.get(ContextKind::SuggestedSubcommand).is_some();
-    if let (true, false, Some(ContextValue::String(found))) = (is_command, has_tip, found) {
+    if let (true, Some(ContextValue::String(found))) = (is_command, found)
+        // A path is no misspelt command, however much it looks like one.
+        && (!has_tip || found.contains('/'))
+    {
+        error.remove(ContextKind::SuggestedSubcommand);
         let tip = format!(
             "`wshd -w {found}` serves the compiled handlers of a directory, `wshd dev {found}` builds and serves their sources"
         );

@@ -22,7 +22,15 @@ pub(in crate::config) fn program() -> clap::Command {
         .after_long_help(after_long_help())
         .arg(version())
         .args(server_flags(&[]))
-        .subcommands([check(), dev(), connect::command(), new(), sdk()])
+        .subcommands([
+            check(),
+            dev(),
+            connect::command(),
+            new(),
+            sdk(),
+            completions(),
+            man(),
+        ])
 }
 
 /// The flags of a server. Those of `hidden` are taken, and help does not list them.
@@ -177,6 +185,22 @@ fn sdk() -> clap::Command {
                 .value_name("DIRECTORY")
                 .help("The directory to write"),
         )
+}
+
+fn completions() -> clap::Command {
+    clap::Command::new("completions")
+        .about("Print the completions of a shell, which reads them from a file of its own")
+        .arg(
+            Arg::new("shell")
+                .value_parser(value_parser!(clap_complete::Shell))
+                .required(true)
+                .value_name("SHELL")
+                .help("The shell"),
+        )
+}
+
+fn man() -> clap::Command {
+    clap::Command::new("man").about("Print the manual page: `wshd man > wshd.1`")
 }
 
 impl ValueEnum for Style {

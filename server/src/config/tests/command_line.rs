@@ -253,3 +253,14 @@ fn a_flag_of_pywebsocket_that_is_not_taken_says_what_to_do_instead() {
         assert!(!error.contains("similar"), "{error}");
     }
 }
+
+#[test]
+fn completions_and_the_manual_page_have_the_flags() {
+    use clap::ValueEnum;
+    for shell in clap_complete::Shell::value_variants() {
+        let text = String::from_utf8(crate::config::completions(*shell)).expect("text");
+        assert!(text.contains("log-file"), "{shell}");
+    }
+    let manual = String::from_utf8(crate::config::manual().expect("memory")).expect("text");
+    assert!(manual.contains(r"\-\-log\-file"), "{manual}");
+}
