@@ -38,7 +38,8 @@ pub(crate) struct TlsStream {
     unsent: Buffer,
     /// How many bytes of `unsent` the kernel has taken.
     sent: usize,
-    /// The bytes of plaintext that `unsent` has encrypted.
+    /// The bytes of plaintext that `unsent` had encrypted when it was made. They count as taken in the first
+    /// [`send`](Self::send) after the kernel has taken all of it.
     unsent_plain: usize,
     /// The bytes of ciphertext that the kernel has taken.
     taken: u64,
@@ -249,14 +250,11 @@ impl TlsStream {
         if self.is_broken {
             return Err(ErrorKind::NotConnected.into());
         }
-        let mut done = 0;
-        if !self.unsent.is_empty() {
-            let encrypted = self.unsent_plain;
-            if !self.push()? {
-                return Ok(0);
-            }
-            done = encrypted;
+        if !self.unsent.is_empty() && !self.push()? {
+            return Ok(0);
         }
+        // They may have left in a receive.
+        let mut done = std::mem::take(&mut self.unsent_plain);
         if done == plain.len() {
             return Ok(done);
         }
@@ -326,7 +324,6 @@ impl TlsStream {
         if is_done {
             self.unsent = Buffer::default();
             self.sent = 0;
-            self.unsent_plain = 0;
         }
         Ok(is_done)
     }

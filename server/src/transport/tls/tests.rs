@@ -309,6 +309,52 @@ async fn what_the_kernel_does_not_take_waits_and_leaves_in_its_order() {
 }
 
 #[tokio::test]
+async fn records_that_leave_in_a_receive_are_not_sent_again() {
+    let setup = Setup::new();
+    let (socket, mut server) = setup.pair();
+    SockRef::from(server.socket())
+        .set_send_buffer_size(32_768)
+        .unwrap();
+    SockRef::from(&socket).set_recv_buffer_size(32_768).unwrap();
+    let config = setup.client_config(&TLS13);
+    let (go_on, wait) = std::sync::mpsc::channel();
+    let thread = on_thread(move || {
+        let mut client = client(config, socket);
+        client.write_all(b"?").unwrap();
+        wait.recv().unwrap();
+        let mut all = vec![0; 400_000];
+        // Bytes go both ways, as with an echo.
+        for part in all.chunks_mut(4_000) {
+            client.read_exact(part).unwrap();
+            client.write_all(b"!").unwrap();
+        }
+        all
+    });
+    let mut early = Vec::new();
+    server.handshake(&mut early).await.unwrap();
+    if early.is_empty() {
+        read(&mut server, 1).await;
+    }
+
+    let plain = pattern(400_000);
+    let mut sent = 0;
+    while let Ok(length) = server.send(&plain[sent..]) {
+        sent += length;
+    }
+    assert_ne!(server.unsent_plain, 0);
+    go_on.send(()).unwrap();
+    // Each receive offers the kernel what waits, until all of it has left.
+    let mut received = 0;
+    while !server.unsent.is_empty() {
+        received += read(&mut server, 1).await.len();
+    }
+    server.write_all(&plain[sent..]).await.unwrap();
+
+    read(&mut server, 100 - received).await;
+    assert!(joined(thread).await == plain);
+}
+
+#[tokio::test]
 async fn a_client_may_change_its_keys_and_ask_the_server_to() {
     let setup = Setup::new();
     let (socket, mut server) = setup.pair();
