@@ -34,6 +34,7 @@ mod socket;
 mod stats;
 mod syscalls;
 mod targets;
+mod tls;
 
 use std::path::PathBuf;
 
@@ -71,6 +72,15 @@ enum Command {
         /// Another file than `echo_wsh`, which echoes.
         plugin: Option<PathBuf>,
     },
+    /// Be an echo server with TLS.
+    #[command(hide = true)]
+    ServeTls {
+        port: u16,
+        certificate: PathBuf,
+        key: PathBuf,
+    },
+    /// What TLS costs a message and an idle connection, beside tokio-tungstenite over rustls.
+    Tls,
     /// Fail if the clients of one handler notice more than they may when another is replaced.
     Reload(reload::Plan),
 }
@@ -114,6 +124,12 @@ fn main() -> std::process::ExitCode {
             echo: Some(echo),
         }) => gate::show_echo(&echo, top),
         Some(Command::Border { plugin }) => border::run(plugin.as_deref()),
+        Some(Command::ServeTls {
+            port,
+            certificate,
+            key,
+        }) => peers::tungstenite_tls::serve(port, &certificate, &key).map(|()| true),
+        Some(Command::Tls) => tls::run().map(|()| true),
         Some(Command::Reload(plan)) => reload::run(&plan),
     };
     match done {

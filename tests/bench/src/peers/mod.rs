@@ -5,6 +5,7 @@ mod axum;
 mod fastwebsockets;
 mod tokio_websockets;
 mod tungstenite;
+pub(crate) mod tungstenite_tls;
 mod yawc;
 
 use tokio::net::{TcpListener, TcpStream};
