@@ -111,8 +111,9 @@ impl Transport {
 /// Receives once.
 ///
 /// After a short read the kernel has no more. The readiness is cleared then, without another read.
+// What plain sessions call is a function of its own: with one caller the compiler inlines all of it.
 #[inline(always)]
-pub(crate) fn receive(socket: &TcpStream, buffer: &mut [u8]) -> Received {
+pub(crate) fn receive<const IS_PLAIN: bool>(socket: &TcpStream, buffer: &mut [u8]) -> Received {
     let mut received = Received::Nothing;
     let _ = socket.try_io(Interest::READABLE, || {
         let bytes_max = buffer.len();

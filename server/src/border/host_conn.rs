@@ -169,10 +169,26 @@ impl HostConn {
     /// The caller uses the answer only before it returns into the plugin.
     #[inline]
     pub(crate) unsafe fn if_lent<'a>(conn: *mut abi::Conn) -> Option<&'a mut HostConn> {
+        // SAFETY: the Conn is lent, and the caller uses it no longer than this function asks for.
+        HostConn::is_lent_wholly(conn).then(|| unsafe { HostConn::lent_behind(conn) })
+    }
+
+    /// Whether a pointer that a plugin gave is a Conn that is lent on this thread for everything.
+    #[inline(always)]
+    pub(crate) fn is_lent_wholly(conn: *mut abi::Conn) -> bool {
+        !conn.is_null() && conn.addr() == LENT_CONN.get()
+    }
+
+    /// The Conn behind a pointer that [is lent](Self::is_lent_wholly).
+    ///
+    /// # Safety
+    ///
+    /// It is lent, and the caller uses it only before it returns into the plugin.
+    #[inline(always)]
+    pub(crate) unsafe fn lent_behind<'a>(conn: *mut abi::Conn) -> &'a mut HostConn {
         // SAFETY: `LENT_CONN` has this address only between `begin` and `end` on this thread, so the Conn exists. The
         // server's own `&mut` up the stack is not used before the callback returns.
-        (!conn.is_null() && conn.addr() == LENT_CONN.get())
-            .then(|| unsafe { &mut *conn.cast::<HostConn>() })
+        unsafe { &mut *conn.cast::<HostConn>() }
     }
 
     /// The Conn behind a pointer that a plugin gave, if it is lent on this thread for everything. Otherwise GONE or MISUSE,

@@ -310,7 +310,7 @@ impl Wire {
     /// Receives once. `buffer` has room for 32 KiB at least.
     pub(crate) fn receive(&mut self, buffer: &mut [u8]) -> Received {
         let received = match &mut self.transport {
-            Some(Transport::Plain(socket)) => receive(socket, buffer),
+            Some(Transport::Plain(socket)) => receive::<true>(socket, buffer),
             Some(Transport::Tls(tls)) => receive_encrypted(tls, buffer),
             None => return Received::End,
         };

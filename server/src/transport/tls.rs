@@ -159,7 +159,7 @@ impl TlsStream {
         let before = self.incoming.len();
         let room = buffers.input.len().min(bytes_max);
         buffers.input[..before].copy_from_slice(&self.incoming);
-        let end = match receive(&self.socket, &mut buffers.input[before..room]) {
+        let end = match receive::<false>(&self.socket, &mut buffers.input[before..room]) {
             Received::Bytes(length) => before + length,
             Received::Nothing => return Received::Nothing,
             Received::End => {

@@ -21,13 +21,17 @@ pub(super) unsafe extern "C" fn send(
     ptr: *const u8,
     len: usize,
 ) -> i64 {
-    // Nearly every message is sent here, so each value fits into a register.
-    // SAFETY: *lent memory* for the payload, *the Conn* for the Conn. Both are used only in this call.
-    let (payload, lent) = unsafe { (borrow_below(LARGE_BYTES, ptr, len), HostConn::if_lent(conn)) };
-    if let (Some(payload), Some(lent)) = (payload, lent)
-        && let Some(buffered) = lent.controls.send_plain(kind, payload)
-    {
-        return lent.note_buffered(buffered);
+    // Nearly every message is sent here, so each value fits into a register. Where the Conn is looked at after the payload,
+    // the compiler makes values of both answers and joins them, which takes more than a branch for each.
+    if HostConn::is_lent_wholly(conn) {
+        // SAFETY: it is lent, and is used only in this call.
+        let lent = unsafe { HostConn::lent_behind(conn) };
+        // SAFETY: *lent memory* for the payload, which is used only in this call.
+        if let Some(payload) = unsafe { borrow_below(LARGE_BYTES, ptr, len) }
+            && let Some(buffered) = lent.controls.send_plain(kind, payload)
+        {
+            return lent.note_buffered(buffered);
+        }
     }
     // SAFETY: the plugin promises to `send` what `send_otherwise` asks for.
     unsafe { send_otherwise(conn, kind, ptr, len) }
