@@ -3,11 +3,12 @@
 //!
 //! The reader of config.toml, the command line, the `WSHD_*` variables, `--help` and
 //! config/REFERENCE.md are made from it; tests hold config/config.toml to it. `top` has the keys above
-//! the first table of the file, those of a handler's table, and the flags; `limits` has `[limits]`.
+//! the first table of the file and the flags, `tables` those of the other tables, `limits` those of `[limits]`.
 
 mod kind;
 pub(super) mod limits;
 mod listening;
+pub(super) mod tables;
 pub(super) mod top;
 
 use std::ffi::OsStr;
@@ -196,7 +197,7 @@ pub(super) struct FlagOf {
 /// Every flag that has a variable, in the order of `--help`.
 pub(super) fn flags() -> Vec<FlagOf> {
     let of_top = top::TOP.iter().filter_map(flag_of);
-    let of_policy = top::POLICY.iter().filter_map(flag_of);
+    let of_policy = tables::POLICY.iter().filter_map(flag_of);
     let mut flags: Vec<FlagOf> = of_top.chain(of_policy).collect();
     flags.sort_by_key(|it| it.flag.heading);
     flags
@@ -230,7 +231,7 @@ pub(super) fn decide(
 ) -> Result<(), WrongText> {
     if let Some(setting) = find(top::TOP, name) {
         setting.kind.take(text, by, working_dir, draft)
-    } else if let Some(setting) = find(top::POLICY, name) {
+    } else if let Some(setting) = find(tables::POLICY, name) {
         let defaults = &mut draft.config.defaults;
         setting.kind.take(text, by, working_dir, defaults)
     } else {
@@ -248,3 +249,13 @@ pub(super) fn keys<T>(settings: &[Setting<T>]) -> Vec<&'static str> {
     let keys = settings.iter().filter(|setting| setting.key.is_some());
     keys.map(|setting| setting.name).collect()
 }
+
+/// A flag that has its long name only.
+const LONG_ONLY: Flag = Flag {
+    heading: Heading::Configuration,
+    short: None,
+    value: "",
+    alias: None,
+    spellings: &[],
+    more: "",
+};

@@ -4,7 +4,8 @@ use std::ops::RangeInclusive;
 
 use super::*;
 use crate::config::settings::limits::{Deflate, HandlerLimits, Limits, SessionLimits};
-use crate::config::settings::top::{ENGINE, OWN, POLICY, TLS, TOP};
+use crate::config::settings::tables::{ENGINE, OWN, POLICY, TLS};
+use crate::config::settings::top::TOP;
 use crate::config::settings::{Applies, Limit, Setting, ValueKind};
 
 /// One setting of the table, of whatever it decides something.

@@ -62,6 +62,16 @@ impl Setup {
         let server = TcpStream::from_std(server).unwrap();
         (client, TlsStream::new(server, Vec::new(), config).unwrap())
     }
+
+    /// A pair for which the kernel has little room, so that records of the server wait.
+    fn narrow_pair(&self) -> (std::net::TcpStream, TlsStream) {
+        let (client, server) = self.pair();
+        let socket = SockRef::from(server.socket());
+        socket.set_send_buffer_size(32_768).unwrap();
+        let socket = SockRef::from(&client);
+        socket.set_recv_buffer_size(32_768).unwrap();
+        (client, server)
+    }
 }
 
 fn client_config(roots: RootCertStore, version: &'static SupportedProtocolVersion) -> ClientConfig {
@@ -110,6 +120,15 @@ async fn read(server: &mut TlsStream, bytes: usize) -> Vec<u8> {
         }
     }
     received
+}
+
+/// Completes the handshake, and receives the one byte that the client sends behind it.
+async fn hear_one_byte(server: &mut TlsStream) {
+    let mut early = Vec::new();
+    server.handshake(&mut early).await.unwrap();
+    if early.is_empty() {
+        read(server, 1).await;
+    }
 }
 
 async fn end(server: &mut TlsStream) -> Received {
@@ -266,11 +285,7 @@ async fn a_handshake_and_records_that_come_byte_by_byte_are_whole_in_the_end() {
 #[tokio::test]
 async fn what_the_kernel_does_not_take_waits_and_leaves_in_its_order() {
     let setup = Setup::new();
-    let (socket, mut server) = setup.pair();
-    SockRef::from(server.socket())
-        .set_send_buffer_size(32_768)
-        .unwrap();
-    SockRef::from(&socket).set_recv_buffer_size(32_768).unwrap();
+    let (socket, mut server) = setup.narrow_pair();
     let config = setup.client_config(&TLS13);
     let (go_on, wait) = std::sync::mpsc::channel();
     let thread = on_thread(move || {
@@ -281,11 +296,7 @@ async fn what_the_kernel_does_not_take_waits_and_leaves_in_its_order() {
         client.read_exact(&mut all).unwrap();
         all
     });
-    let mut early = Vec::new();
-    server.handshake(&mut early).await.unwrap();
-    if early.is_empty() {
-        read(&mut server, 1).await;
-    }
+    hear_one_byte(&mut server).await;
 
     let plain = pattern(400_000);
     let mut sent = 0;
@@ -311,11 +322,7 @@ async fn what_the_kernel_does_not_take_waits_and_leaves_in_its_order() {
 #[tokio::test]
 async fn records_that_leave_in_a_receive_are_not_sent_again() {
     let setup = Setup::new();
-    let (socket, mut server) = setup.pair();
-    SockRef::from(server.socket())
-        .set_send_buffer_size(32_768)
-        .unwrap();
-    SockRef::from(&socket).set_recv_buffer_size(32_768).unwrap();
+    let (socket, mut server) = setup.narrow_pair();
     let config = setup.client_config(&TLS13);
     let (go_on, wait) = std::sync::mpsc::channel();
     let thread = on_thread(move || {
@@ -330,11 +337,7 @@ async fn records_that_leave_in_a_receive_are_not_sent_again() {
         }
         all
     });
-    let mut early = Vec::new();
-    server.handshake(&mut early).await.unwrap();
-    if early.is_empty() {
-        read(&mut server, 1).await;
-    }
+    hear_one_byte(&mut server).await;
 
     let plain = pattern(400_000);
     let mut sent = 0;
