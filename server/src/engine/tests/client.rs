@@ -133,7 +133,12 @@ impl Client {
         let head = answer.take().map_err(|it| format!("{it:?}"))?.head;
         let head = head.and_then(|it| cluster.place(self.topic, it.as_bytes()));
         let head = head.map(|it| (it.epoch, it.offset));
-        match head == Some(life.last) {
+        let is_at_the_end = match head {
+            Some(head) => head == life.last,
+            // Nothing was published since the stream began, which is the place of offset 0.
+            None => life.last.1 == 0,
+        };
+        match is_at_the_end {
             true => Ok(()),
             // What it has missed is told, and nothing was published since then.
             false if life.may_have_missed(cluster) => Ok(()),
