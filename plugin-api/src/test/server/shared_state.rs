@@ -69,7 +69,7 @@ impl Server {
     /// let _ann = server.connect();
     /// assert_eq!(server.members("lobby")[0].text(), "ann");
     /// server.set_presence("lobby", false);
-    /// assert!(server.connect().receive().unwrap().to_string().contains("does not allow"));
+    /// assert!(server.connect().receive().unwrap().to_string().contains("no `presence = false`"));
     /// ```
     pub fn set_presence(&self, topics: &str, is_allowed: bool) {
         let rule = TopicRule::Presence(is_allowed);
@@ -91,7 +91,7 @@ impl Server {
     /// }
     /// let server = wsh::test::serve(wsh::descriptor!(async speaker));
     /// server.set_use("/all", false);
-    /// assert!(server.connect().receive().unwrap().to_string().contains("does not allow"));
+    /// assert!(server.connect().receive().unwrap().to_string().contains("is not for this handler"));
     /// ```
     pub fn set_use(&self, topics: &str, is_allowed: bool) {
         let rule = TopicRule::Use(is_allowed);
