@@ -318,6 +318,9 @@ fn the_host_and_port_of_an_absolute_target_are_those_that_are_wanted() {
         ("WSS://LOCALHOST:9000/echo?x", 101),
         ("http://127.0.0.1:1/echo", 101),
         ("ws://127.0.0.1:9000/echo", 404),
+        // A host that this server would not answer for anyway.
+        ("ws://elsewhere.example:9000/echo", 404),
+        ("http://elsewhere.example/echo", 421),
         ("ws://localhost:9001/echo", 404),
         ("ws://localhost/echo", 404),
         ("ws:///echo", 400),

@@ -4,8 +4,6 @@
 //! host of the server that listens there. So a server that listens on loopback addresses only answers
 //! for names that always mean the machine itself, and for those that `hosts` lists.
 
-use arc_swap::ArcSwap;
-
 use crate::config::authority::{Authority, is_below};
 use crate::config::{Config, Hosts};
 use crate::connection::reply::Reply;
@@ -34,7 +32,7 @@ pub(super) fn of(head: &Head, target: &Target) -> Result<String, Reply> {
 
 /// Whether the absolute target of a WebSocket is for the host and the port that the configuration wants. Other
 /// targets name neither.
-pub(super) fn is_valid_target(target: &Target, config: &ArcSwap<Config>) -> bool {
+pub(super) fn is_valid_target(target: &Target, config: &Config) -> bool {
     let Some(origin) = (target.origin.as_ref()).filter(|origin| origin.scheme.is_websocket())
     else {
         return true;
@@ -42,7 +40,6 @@ pub(super) fn is_valid_target(target: &Target, config: &ArcSwap<Config>) -> bool
     let Some(found) = Authority::parse(&origin.authority) else {
         return false;
     };
-    let config = config.load();
     let port = found.port.unwrap_or(origin.scheme.default_port());
     let is_host = |wanted: &String| wanted.eq_ignore_ascii_case(found.host);
     config.validation_host.as_ref().is_none_or(is_host)
@@ -103,12 +100,10 @@ mod tests {
 
     #[test]
     fn the_absolute_target_of_a_websocket_is_for_the_host_and_port_that_are_wanted() {
-        let wanted = |host: Option<&str>, port| {
-            ArcSwap::from_pointee(Config {
-                validation_host: host.map(str::to_owned),
-                validation_port: port,
-                ..Config::default()
-            })
+        let wanted = |host: Option<&str>, port| Config {
+            validation_host: host.map(str::to_owned),
+            validation_port: port,
+            ..Config::default()
         };
         for (target, host, port, expected) in [
             ("/echo", Some("a"), Some(1), true),

@@ -37,6 +37,10 @@ pub(super) fn route(
     // No browser connects to a Unix socket, so no name can lead one there.
     let is_loopback_only = server.is_loopback_only && !peer.is_unix();
     let config = server.config.load();
+    // Before the question of the host: where a validation host is wanted, another one is answered as pywebsocket does.
+    if request.wants_upgrade() && !host::is_valid_target(&request.target, &config) {
+        return NextStep::refuse(Reply::InvalidTarget, Some(request.target.path));
+    }
     if !host::is_served(&config.hosts, is_loopback_only, &host) {
         let reply = Reply::HostRefused(host.into());
         return NextStep::refuse(reply, Some(request.target.path));
@@ -143,9 +147,6 @@ fn route_entered(
             Fallback::NotFound
         };
         return route_to_resource(request, &host, fallback, peer, server);
-    }
-    if !host::is_valid_target(&request.target, &server.config) {
-        return NextStep::refuse(Reply::InvalidTarget, Some(request.target.path));
     }
     match server.router.enter(&request.target.path) {
         Ok(route) => handshake::begin(UpgradeRequest {

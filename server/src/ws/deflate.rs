@@ -160,18 +160,19 @@ impl Wish {
 }
 
 impl Terms {
-    /// The words of the answer. A limit that the client asked for is always confirmed (§7.1.1.1, §7.1.2.1).
+    /// The words of the answer. A limit that the client asked for is always confirmed (§7.1.1.1, §7.1.2.1). The order
+    /// means nothing; it is that of pywebsocket, whose clients compare lists.
     fn response(&self, wish: &Wish) -> String {
         let mut response = NAME.to_owned();
+        let bits = self.server_max_window_bits;
+        if wish.server_max_window_bits.is_some() || bits < WINDOW_BITS_MOST {
+            let _ = write!(response, "; {SERVER_MAX_WINDOW_BITS}={bits}");
+        }
         if wish.server_no_context_takeover {
             let _ = write!(response, "; {SERVER_NO_CONTEXT_TAKEOVER}");
         }
         if self.client_no_context_takeover {
             let _ = write!(response, "; {CLIENT_NO_CONTEXT_TAKEOVER}");
-        }
-        let bits = self.server_max_window_bits;
-        if wish.server_max_window_bits.is_some() || bits < WINDOW_BITS_MOST {
-            let _ = write!(response, "; {SERVER_MAX_WINDOW_BITS}={bits}");
         }
         let bits = self.client_max_window_bits;
         if bits < WINDOW_BITS_MOST {

@@ -68,6 +68,14 @@ fn what_is_answered_to_each_offer() {
         ),
         (
             &plain,
+            "permessage-deflate; server_no_context_takeover; server_max_window_bits=10",
+            Some(
+                "permessage-deflate; server_max_window_bits=10; server_no_context_takeover"
+                    .to_owned(),
+            ),
+        ),
+        (
+            &plain,
             "permessage-deflate; server_max_window_bits=15",
             Some("permessage-deflate; server_max_window_bits=15".to_owned()),
         ),
