@@ -121,6 +121,7 @@ fn finish(
     config.scan_dir = scan_dir;
     config.tls.check()?;
     config.listen = endpoints(listen, &config.tls)?;
+    config.tls.check_endpoints(&config.listen)?;
     if let Some(map) = &config.handlers_map_file {
         routes.read_map_file(map, working_dir)?;
     }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use toml::de::DeValue;
 
+use super::endpoint::Endpoint;
 use super::fault::ConfigError;
 use super::values::{FileEntry, Reader, entries};
 
@@ -60,6 +61,15 @@ impl TlsConfig {
         };
         Err(ConfigError::Tls(why))
     }
+
+    /// Fails if clients are to show certificates, and no endpoint speaks TLS: every client would come in without one.
+    pub(super) fn check_endpoints(&self, endpoints: &[Endpoint]) -> Result<(), ConfigError> {
+        let wants_certificates = self.client_auth != ClientAuth::None;
+        match wants_certificates && !endpoints.iter().any(Endpoint::is_tls) {
+            true => Err(ConfigError::Tls(CLIENTS_NEED_TLS)),
+            false => Ok(()),
+        }
+    }
 }
 
 /// Reads `certificates = [{ certificate = "cert.pem", key = "key.pem" }]`. Without `key` the certificate's file has it.
@@ -98,6 +108,8 @@ pub(super) fn certificates(
 
 /// What is said where TLS is wanted and there is no certificate.
 pub(super) const NEEDS_CERTIFICATE: &str = "TLS needs a certificate and its key: `--certificate FILE --private-key FILE`, or `certificates` under `[tls]`";
+/// What is said where clients are to show certificates, and nothing speaks TLS.
+const CLIENTS_NEED_TLS: &str = "clients show certificates over TLS only, and no address that is listened on speaks it: wants `--tls`, or `tls:` before an address";
 const CERTIFICATES_WANTED: &str =
     "a list like `[{ certificate = \"cert.pem\", key = \"key.pem\" }]`";
 /// What a key with a file of TLS wants, in words.

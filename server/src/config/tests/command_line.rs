@@ -45,6 +45,126 @@ fn pywebsockets_spellings_are_the_same_flags() {
 }
 
 #[test]
+fn every_flag_of_pywebsocket_is_taken_in_every_spelling() {
+    let start = Start::new().file("handler_map.txt", "/ /echo\n");
+    let start = start.file("cert.pem", "").file("key.pem", "");
+    let tls = ["-t", "-k", "key.pem", "-c", "cert.pem"];
+    for (spellings, value, more) in [
+        (
+            &["-H", "--server-host", "--server_host"][..],
+            "0.0.0.0",
+            &[][..],
+        ),
+        (&["-p", "--port"], "80", &[]),
+        (
+            &["-V", "--validation-host", "--validation_host"],
+            "a.example",
+            &[],
+        ),
+        (&["-P", "--validation-port", "--validation_port"], "80", &[]),
+        (
+            &["-w", "--websock-handlers", "--websock_handlers"],
+            "there",
+            &[],
+        ),
+        (
+            &[
+                "-m",
+                "--websock-handlers-map-file",
+                "--websock_handlers_map_file",
+            ],
+            "handler_map.txt",
+            &[],
+        ),
+        (&["-s", "--scan-dir", "--scan_dir"], "handlers/sub", &[]),
+        (
+            &[
+                "--allow-handlers-outside-root-dir",
+                "--allow_handlers_outside_root_dir",
+            ],
+            "",
+            &[],
+        ),
+        (&["-d", "--document-root", "--document_root"], "www", &[]),
+        (&["-t", "--tls"], "", &tls[1..]),
+        (
+            &["-k", "--private-key", "--private_key"],
+            "key.pem",
+            &["-t", "-c", "cert.pem"],
+        ),
+        (
+            &["-c", "--certificate"],
+            "cert.pem",
+            &["-t", "-k", "key.pem"],
+        ),
+        (&["--tls-client-ca"], "ca.pem", &tls),
+        (&["--basic-auth-credential"], "a:b", &[]),
+        (&["-l", "--log-file", "--log_file"], "a.log", &[]),
+        (&["--log-level", "--log_level"], "fine", &[]),
+        (&["--log-max", "--log_max"], "262144", &[]),
+        (&["--log-count", "--log_count"], "7", &[]),
+        (&["-q", "--queue"], "128", &[]),
+    ] {
+        let read = |spelling: &str| {
+            let mut arguments = vec![spelling];
+            arguments.extend(Some(value).filter(|value| !value.is_empty()));
+            arguments.extend(more);
+            start.read(&arguments)
+        };
+        let shown = |config: Config| format!("{config:?}");
+        let without = start
+            .try_read(more)
+            .map_or_else(|error| error.to_string(), shown);
+        let first = shown(read(spellings[0]));
+        assert!(first != without, "{spellings:?} changes something");
+        for spelling in spellings {
+            assert!(shown(read(spelling)) == first, "{spelling}");
+        }
+    }
+}
+
+#[test]
+fn clients_show_certificates_where_something_speaks_tls() {
+    let start = Start::new().file("cert.pem", "").file("key.pem", "");
+    let tls = ["-t", "-k", "key.pem", "-c", "cert.pem"];
+    let ca = ["--tls-client-ca", "ca.pem"];
+    for (flags, expected) in [
+        (&["--tls-client-auth"][..], ClientAuth::Required),
+        (
+            &["--tls-client-auth", "--tls-client-cert-optional"],
+            ClientAuth::Optional,
+        ),
+        // pywebsocket wants the other flag, too.
+        (&["--tls-client-cert-optional"], ClientAuth::Optional),
+    ] {
+        let config = start.read(&[&tls[..], &ca, flags].concat());
+        assert_eq!(config.tls.client_auth, expected);
+
+        let error = start.error(&[&ca[..], flags].concat());
+        let why = "clients show certificates over TLS only, and no address that is listened on speaks it: \
+                   wants `--tls`, or `tls:` before an address";
+        assert_eq!(error, why);
+        let error = start.error(&[&tls[..], flags].concat());
+        assert!(
+            error.contains("need a CA that signs them: `--tls-client-ca FILE`"),
+            "{error}"
+        );
+    }
+    // Plain addresses may be listened on beside one with TLS.
+    let mixed = [
+        "-H",
+        "127.0.0.1,tls:127.0.0.2",
+        "-k",
+        "key.pem",
+        "-c",
+        "cert.pem",
+        "--tls-client-auth",
+    ];
+    let config = start.read(&[&mixed[..], &ca].concat());
+    assert_eq!(config.tls.client_auth, ClientAuth::Required);
+}
+
+#[test]
 fn the_validation_host_has_pywebsockets_letter_and_the_version_its_long_name_only() {
     let short = flags(&["-V", "example.com", "-P", "80", "-q", "5"]);
     let long = flags(&[
