@@ -31,6 +31,17 @@ fn a_function_that_asks_for_messages_answers_a_close_that_came_before_it_did() {
 }
 
 #[test]
+fn a_ping_is_answered_while_the_function_is_elsewhere() {
+    let (_site, server) = steps();
+    // The function asks for its first message long after the end of this test.
+    let mut client = Raw::open(&server, "/blocking_steps?wait=60000");
+
+    client.send(&frame(0x89, b"there?"));
+
+    assert_eq!(client.frame(), Some((0x8a, b"there?".to_vec())));
+}
+
+#[test]
 fn a_close_is_answered_for_a_function_that_does_not_ask_for_messages() {
     let (_site, server) = steps();
     let began = Instant::now();

@@ -78,6 +78,25 @@ fn the_two_echoes_send_both_kinds_back_and_close_after_goodbye() {
 }
 
 #[test]
+fn the_101_has_the_lines_that_pywebsocket_sends_in_its_order() {
+    let site = Site::with(&["features_wsh"]);
+    let server = Server::start(&site);
+    let lines = format!("Sec-WebSocket-Protocol: v3, v2\r\n{DEFLATE}");
+
+    let (_, plain) = Raw::open_with(&server, "/features", "");
+    let (_, full) = Raw::open_with(&server, "/features?handshake=header", DEFLATE);
+    let (_, chosen) = Raw::open_with(&server, "/features", &lines);
+
+    let head = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n";
+    let extension = "Sec-WebSocket-Extensions: permessage-deflate\r\n";
+    assert_eq!(plain, format!("{head}\r\n"));
+    assert_eq!(full, format!("{head}{extension}Set-Cookie: seen=1\r\n\r\n"));
+    let protocol = "Sec-WebSocket-Protocol: v2\r\n";
+    assert_eq!(chosen, format!("{head}{protocol}{extension}\r\n"));
+}
+
+#[test]
 fn the_map_file_of_pywebsocket_leads_from_the_root_to_the_echo() {
     let site = Site::with(&["echo_wsh"]);
     let map = concat!(env!("CARGO_MANIFEST_DIR"), "/../handlers/handler_map.txt");
@@ -87,10 +106,30 @@ fn the_map_file_of_pywebsocket_leads_from_the_root_to_the_echo() {
     assert_eq!(server.connect("/echo").ask("hello"), "hello");
 }
 
+#[test]
+fn a_map_file_may_name_its_own_aliases_and_is_read_with_any_blanks() {
+    let site = Site::with(&["echo_wsh"]);
+    let map = "# a comment\n\n/a /echo\n/b /a\n  /c\t /b  \n/nowhere /nobody\n";
+    site.write("map.txt", map);
+    let server = Server::builder(&site).args(["-m", "map.txt"]).start();
+
+    for path in ["/a", "/b", "/c", "/echo"] {
+        assert_eq!(server.handshake_status(path), 101, "{path}");
+    }
+    assert_eq!(server.handshake_status("/nowhere"), 404);
+    let why = "map.txt:6:1: route `/nowhere` names handler `nobody`, which does not exist";
+    server.line(&["WARN", why]);
+}
+
 /// Sends text and binary messages, and then the one that ends the session.
 #[track_caller]
 fn echoes_until_goodbye(client: &mut Raw) {
-    for (first, payload) in [(0x81, "a".repeat(500)), (0x82, "Goodbye".to_owned())] {
+    for (first, payload) in [
+        (0x81, "a".repeat(500)),
+        // A message is sent in one frame, whatever its length.
+        (0x82, "b".repeat(60_000)),
+        (0x82, "Goodbye".to_owned()),
+    ] {
         client.send(&frame(first, payload.as_bytes()));
         assert_eq!(client.frame(), Some((first, payload.into_bytes())));
     }

@@ -159,6 +159,21 @@ fn a_directory_leads_to_itself_and_to_no_other_host() {
 }
 
 #[test]
+fn a_directory_without_an_index_shows_no_names() {
+    let site = Site::with(&["features_wsh"]);
+    site.write("www/papers/private-draft.txt", "a draft");
+    site.write("www/old/index.htm", "not looked for");
+    let server = serve(&site);
+
+    for path in ["/papers/", "/old/"] {
+        let answer = ask(&server, "GET", path, "");
+        assert_eq!(status_of(&answer), 404, "{answer}");
+        assert!(!answer.contains("draft"), "{answer}");
+    }
+    assert!(ask(&server, "GET", "/papers/private-draft.txt", "").ends_with("a draft"));
+}
+
+#[test]
 fn a_client_that_closes_its_side_gets_its_file_whole() {
     let site = Site::empty();
     let text = "x".repeat(8 * 1024 * 1024);
