@@ -205,6 +205,20 @@ fn a_busy_port_ends_it_with_1_and_the_address() {
 }
 
 #[test]
+fn a_map_file_that_is_not_there_ends_it_with_78_and_its_absolute_path() {
+    let site = Site::empty();
+    let path = site.root().join("gone.txt");
+
+    for arguments in [&["-m", "gone.txt"][..], &["check", "-m", "gone.txt"]] {
+        let (code, said) = wshd(&site, arguments);
+
+        assert_eq!(code, Some(78), "{said}");
+        let why = format!("wshd: cannot read `{}`: No such file", path.display());
+        assert!(said.contains(&why), "{said}");
+    }
+}
+
+#[test]
 fn a_missing_handlers_directory_ends_it_with_1_and_its_absolute_path() {
     let site = Site::empty();
     let (code, said) = wshd(&site, &["-p", "0", "-w", "nowhere"]);

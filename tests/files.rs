@@ -174,6 +174,24 @@ fn a_directory_without_an_index_shows_no_names() {
 }
 
 #[test]
+fn a_file_is_read_by_get_and_head_only_and_by_one_request_a_connection() {
+    let site = Site::with(&["features_wsh"]);
+    site.write("www/page.txt", "a page");
+    let server = serve(&site);
+
+    for method in ["POST", "PUT", "DELETE", "OPTIONS"] {
+        let answer = ask(&server, method, "/page.txt", "");
+        assert_eq!(status_of(&answer), 405, "{method}: {answer}");
+        assert_eq!(line(&answer, "allow"), Some("GET, HEAD"), "{method}");
+    }
+    assert_eq!(status_of(&ask(&server, "GET", "/page.txt/", "")), 404);
+    let request = "GET /page.txt HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(2);
+    let answer = server.exchange(request.as_bytes());
+    assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{answer}");
+    assert_eq!(line(&answer, "connection"), Some("close"));
+}
+
+#[test]
 fn a_client_that_closes_its_side_gets_its_file_whole() {
     let site = Site::empty();
     let text = "x".repeat(8 * 1024 * 1024);

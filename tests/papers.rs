@@ -1,7 +1,11 @@
-//! The table of claims in tests/README.md names only what exists, and every file of tests. So does the one of the fuzz targets.
+//! What the papers say of tests is true: the table of claims in tests/README.md, that of the fuzz targets, and PYWEBSOCKET.md.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use crate::harness::server::Server;
+use crate::harness::site::Site;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -119,4 +123,143 @@ fn every_fuzz_target_calls_a_function_that_exists_and_is_in_the_table() {
             assert!(text.contains(&wanted), "{name}: `{wanted}` is missing");
         }
     }
+}
+
+/// The paper for those who come from pywebsocket.
+fn pywebsocket() -> String {
+    fs::read_to_string(root().join("PYWEBSOCKET.md")).expect("PYWEBSOCKET.md")
+}
+
+/// What stands below this heading of the second level.
+fn section<'a>(paper: &'a str, heading: &str) -> &'a str {
+    let heading = format!("\n## {heading}\n");
+    let (_, below) = paper.split_once(&heading).expect("the section");
+    below.split("\n## ").next().unwrap_or_default()
+}
+
+/// The rows of all tables there, without their heads, each as its cells.
+fn rows(section: &str) -> Vec<Vec<&str>> {
+    let lines: Vec<&str> = section.lines().collect();
+    let is_ruler = |line: &str| line.starts_with("|--");
+    let is_head = |at: usize| lines.get(at + 1).is_some_and(|next| is_ruler(next));
+    let is_row = |at: &usize| lines[*at].starts_with("| ") && !is_head(*at);
+    let cells = |at: usize| {
+        let row = lines[at].trim_start_matches("| ").trim_end_matches(" |");
+        row.split(" | ").map(str::trim).collect()
+    };
+    (0..lines.len()).filter(is_row).map(cells).collect()
+}
+
+/// The code blocks in this language.
+fn blocks<'a>(paper: &'a str, language: &str) -> Vec<&'a str> {
+    let fence = format!("\n```{language}\n");
+    let parts = paper.split(&fence).skip(1);
+    let block = |part: &'a str| part.split("\n```").next().unwrap_or_default();
+    parts.map(block).collect::<Vec<&str>>()
+}
+
+/// Whether the file has a test of this name.
+fn is_test(file: &str, name: &str) -> bool {
+    let source = fs::read_to_string(root().join(file)).expect(file);
+    let found = source.split_once(&format!("fn {name}("));
+    found.is_some_and(|(before, _)| {
+        let mut lines = before
+            .lines()
+            .rev()
+            .skip_while(|line| line.trim().is_empty());
+        let line = lines.next().unwrap_or_default();
+        // `fn` may stand behind `async`.
+        let attribute = if line.contains("test]") {
+            Some(line)
+        } else {
+            lines.next()
+        };
+        attribute.is_some_and(|line| line.contains("test"))
+    })
+}
+
+#[test]
+fn every_row_for_those_who_come_from_pywebsocket_has_its_tests_or_its_reason() {
+    let paper = pywebsocket();
+    let mut tests = BTreeMap::new();
+    for row in rows(section(&paper, "Tests")) {
+        let [number, file, name] = row[..] else {
+            panic!("{row:?}");
+        };
+        let (file, name) = (file.trim_matches('`'), name.trim_matches('`'));
+        assert!(is_test(file, name), "{file} has no test `{name}`");
+        assert_eq!(tests.insert(number, name), None, "number {number}");
+    }
+
+    let rows = rows(section(&paper, "What it has, point by point"));
+    assert!(rows.len() > 150, "{} rows", rows.len());
+    let mut used = BTreeSet::new();
+    for row in rows {
+        let [_, _, how, shown_by] = row[..] else {
+            panic!("{row:?}");
+        };
+        let is_left_out = how.starts_with("left out: ");
+        let is_served = how.starts_with("same") || how.starts_with("better");
+        assert!(is_left_out || is_served, "{row:?}");
+        if is_left_out && shown_by == "–" {
+            continue;
+        }
+        for number in shown_by.split(", ") {
+            assert!(tests.contains_key(number), "no test {number}: {row:?}");
+            used.insert(number);
+        }
+    }
+    tests.retain(|number, _| !used.contains(number));
+    assert!(tests.is_empty(), "no row has {tests:?}");
+}
+
+#[test]
+fn the_tests_of_pywebsocket_that_fail_are_told_with_the_reason() {
+    let script = fs::read_to_string(root().join("tests/pywebsocket/run.py")).expect("the script");
+    let (_, expected) = script.split_once("\nDIFFERENT = {").expect("a list");
+    let expected = expected.split('}').next().unwrap_or_default();
+    let names = expected.split('"').filter(|it| it.starts_with("test_"));
+    let names: Vec<&str> = names.collect();
+    assert_eq!(names.len(), 5, "{names:?}");
+
+    let paper = pywebsocket();
+    let told = section(&paper, "Its own tests");
+    for name in names {
+        assert!(told.contains(&format!("`{name}`")), "not `{name}`");
+    }
+}
+
+#[test]
+fn what_is_shown_to_those_who_come_from_pywebsocket_is_compiled_and_tested() {
+    let without_blanks = |text: &str| text.split_whitespace().collect::<String>();
+    let tested = fs::read_to_string(root().join("plugin-api/tests/pywebsocket.rs"));
+    let tested = without_blanks(&tested.expect("the handlers that are shown"));
+    let paper = pywebsocket();
+    let shown = blocks(&paper, "rust");
+    assert!(shown.len() > 10, "{} handlers", shown.len());
+
+    for item in shown.iter().flat_map(|block| block.split("\n\n")) {
+        // A crate has one `handler!`, and the file of tests many handlers.
+        let wanted = match item.strip_prefix("wsh::handler!(") {
+            Some(handler) => format!("descriptor!({})", handler.trim_end_matches(");")),
+            None => item.to_owned(),
+        };
+        let is_tested = tested.contains(&without_blanks(&wanted));
+        assert!(is_tested, "plugin-api/tests/pywebsocket.rs lacks\n{wanted}");
+    }
+}
+
+#[test]
+fn the_configuration_for_those_who_come_from_pywebsocket_is_right() {
+    let paper = pywebsocket();
+    let [config] = blocks(&paper, "toml")[..] else {
+        panic!("one configuration");
+    };
+    let site = Site::with(&["echo_wsh"]);
+    site.write("config.toml", config);
+
+    let output = Server::bare(&site).arg("check").output();
+
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{said}");
 }

@@ -243,6 +243,12 @@ fn a_wrong_command_line_says_what_is_wanted() {
          address, without scheme and port, like `example.com`"
     );
     assert_eq!(first(&["-y"]), "error: unexpected argument '-y' found");
+    // A flag more would change what an abbreviation means.
+    let error = usage_error(&["--por", "1"]);
+    assert!(
+        error.contains("a similar argument exists: '--port'"),
+        "{error}"
+    );
 
     let tip = "tip: `wshd -w handlers` serves the compiled handlers of a directory, `wshd dev handlers` builds and \
                serves their sources";
