@@ -70,6 +70,28 @@ fn a_handlers_table_turns_it_off_or_lets_messages_refer_to_earlier_ones() {
 }
 
 #[test]
+fn with_no_least_length_every_message_goes_compressed_however_short_it_is() {
+    let site = Site::empty();
+    for name in ["every_wsh.so", "smaller_wsh.so"] {
+        site.add("echo_wsh", name);
+    }
+    site.write(
+        "config.toml",
+        "[handler.every]\ndeflate_bytes_min = 0\n[handler.smaller]\ndeflate_bytes_min = 1\n",
+    );
+    let server = Server::start(&site);
+
+    for (path, first) in [("/every", 0xc1), ("/smaller", 0x81)] {
+        let mut client = Deflating::open(&server, path, NO_TAKEOVER);
+        for text in ["Hello", "", "Hello"] {
+            client.send(text);
+            let (found, back, _) = client.receive();
+            assert_eq!((found, &*back), (first, text), "{path}");
+        }
+    }
+}
+
+#[test]
 fn a_handler_can_refuse_it_and_a_malformed_offer_is_a_malformed_request() {
     let site = Site::with(&["features_wsh"]);
     let server = Server::start(&site);

@@ -25,20 +25,19 @@ EXAMPLES = ["abort", "abort_handshake", "bench", "benchmark_helper", "close", "c
             "echo_noext", "hsts", "internal_error", "origin_check"]
 
 # The tests that fail, and why.
-NO_SMALLER = "without context takeover, a message that becomes no smaller is sent as it is"
 DIFFERENT = {
     "test_version_check":
         "another version than 13 is answered 426 (RFC 6455 4.4), and not 400",
     "test_close_on_unsupported_frame":
         "a reserved bit or opcode closes with 1002 (RFC 6455 7.4.1), and not with 1003",
-    "test_echo_permessage_deflate_two_msgs_server_no_context_takeover": NO_SMALLER,
-    "test_echo_permessage_deflate_with_parameters": NO_SMALLER,
     "test_cgi": "there is no CGI",
 }
 # With the defaults these fail, too: they look for the compressed bytes of `Hello`.
 SHORT = "a message below `deflate_bytes_min` (1024) is sent as it is"
 COMPRESSED = ["test_echo_permessage_deflate", "test_echo_permessage_deflate_preference",
-              "test_echo_permessage_deflate_two_frames", "test_echo_permessage_deflate_two_messages"]
+              "test_echo_permessage_deflate_two_frames", "test_echo_permessage_deflate_two_messages",
+              "test_echo_permessage_deflate_two_msgs_server_no_context_takeover",
+              "test_echo_permessage_deflate_with_parameters"]
 # What pywebsocket does: every message is compressed, and refers to those before.
 EAGER = "deflate_context_takeover = true\n[limits]\ndeflate_bytes_min = 0\n"
 

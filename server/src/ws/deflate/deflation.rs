@@ -75,7 +75,7 @@ impl Deflation {
     }
 
     /// Appends a part's compressed bytes to `output`, which is empty. False if the message became no
-    /// smaller, and is to go as it is.
+    /// smaller, and is to go as it is. With a `deflate_bytes_min` of 0 every message goes compressed.
     pub(crate) fn compress(
         &mut self,
         part: PartPosition,
@@ -96,7 +96,7 @@ impl Deflation {
         deflate(&mut lent, payload, part.last, output);
         pool::put_deflater(self.effort, lent);
         let is_whole = part.first && part.last;
-        !is_whole || output.len() < payload.len()
+        !is_whole || output.len() < payload.len() || self.bytes_min == 0
     }
 
     /// Makes the context of the session's own, or gives it up. To be called between two messages.
