@@ -17,7 +17,7 @@ const CHANGE = /^\* (\S+) (joined|left)$/;
 
 function join() {
   const [room, name] = [part("room").value, part("name").value];
-  const mine = new WebSocket(roomUrl(room, name));
+  const mine = wsh.open(roomUrl(room, name));
   let wasOpen = false;
   let earlier = []; // until the room says who we are, lines of before come
   socket = mine;

@@ -14,7 +14,7 @@ function connect() {
   const protocols = part("protocols").value.split(",").map((one) => one.trim()).filter(Boolean);
   let wasOpen = false;
   try {
-    socket = new WebSocket(url, protocols);
+    socket = wsh.open(url, protocols);
   } catch (error) {
     write("bad", error.message);
     return;

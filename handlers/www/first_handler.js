@@ -73,7 +73,7 @@ function show() {
 function connect() {
   let wasOpen = false;
   try {
-    socket = new WebSocket(part("url").value);
+    socket = wsh.open(part("url").value);
   } catch (error) {
     wsh.write(part("log"), "bad", error.message);
     return;

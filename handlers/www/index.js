@@ -77,7 +77,7 @@ class Card {
       this.socket.close(1000);
       return;
     }
-    const socket = new WebSocket(wsh.url(this.path));
+    const socket = wsh.open(wsh.url(this.path));
     let wasOpen = false;
     this.socket = socket;
     this.state("connecting", "connecting");

@@ -18,6 +18,16 @@ const wsh = {
     return `${scheme}//${this.server()}${path}`;
   },
 
+  // A WebSocket that is closed when the reader leaves the page. A browser may keep that page for a while, to show it again as
+  // it was; the connection would stay open with it, although the reader hears nothing any more.
+  open(url, protocols = []) {
+    const socket = new WebSocket(url, protocols);
+    const leave = ({ persisted }) => persisted && socket.close();
+    addEventListener("pagehide", leave);
+    socket.addEventListener("close", () => removeEventListener("pagehide", leave));
+    return socket;
+  },
+
   // `code 1000, clean`. A browser says 1006 whatever went wrong, a refused handshake included.
   ended(event, wasOpen) {
     if (!wasOpen) return "no connection: refused, or no server listens; the server's log says why";
