@@ -1,122 +1,99 @@
 //! The page of the chat, over saves of its handler and a panic.
 
-use crate::CHAT;
 use crate::browser::Browser;
+use crate::page::Page;
+use crate::pages::CHAT;
 use crate::server::{ROOMS, Server};
 
-#[tokio::test]
-async fn two_chat_pages_see_each_other() {
-    let server = Server::with_config(ROOMS).await;
-    let browser = Browser::start().await;
-    browser
-        .open(&server.page("localhost", "chat.html?room=tea&name=ann"))
-        .await;
-    browser.sees("#people", "ann (you)").await;
-    say(&browser, "is anybody here?").await;
-    browser.sees("#log", "ann is anybody here?").await;
+pub(crate) fn two_chat_pages_see_each_other(browser: &Browser) {
+    let server = Server::with_pages().config(ROOMS).start();
+    let room = |name: &str| server.page(&format!("chat.html?room=tea&name={name}"));
+    let ann = browser.open(&room("ann"));
+    ann.sees("#people", "ann (you)");
+    say(&ann, "is anybody here?");
+    ann.sees("#log", "ann is anybody here?");
 
-    let ann = browser
-        .open_beside(&server.page("localhost", "chat.html?room=tea&name=ben"))
-        .await;
-    browser.sees("#people", "ben (you)").await;
-    let index = server.page("localhost", "");
-    let ben = browser.open_beside(&index).await;
-    browser.sees(CHAT, "1 topic · 2 members · ").await;
-    browser.sees(CHAT, " of history").await;
-    browser.sees("#engine", "Engine local · ").await;
-    browser
-        .sees("#engine", " of 64.0 MiB for histories · ")
-        .await;
-    browser.screenshot("index-kept").await;
-    browser.switch_to(ben).await;
-    assert_eq!(browser.text("#people").await, "ann\nben (you)");
-    browser.sees("#log .earlier", "ann is anybody here?").await;
-    say(&browser, "<img src=x onerror=alert(1)> hello ann").await;
-    browser
-        .sees("#log", "ben <img src=x onerror=alert(1)> hello ann")
-        .await;
-    browser.screenshot("chat").await;
+    let ben = browser.open(&room("ben"));
+    ben.sees("#people", "ben (you)");
+    let index = browser.open(&server.page(""));
+    index.sees(CHAT, "1 topic · 2 members · ");
+    index.sees(CHAT, " of history");
+    index.sees("#engine", "Engine local · ");
+    index.sees("#engine", " of 64.0 MiB for histories · ");
+    index.screenshot("index-kept");
+    assert_eq!(ben.text("#people"), "ann\nben (you)");
+    ben.sees("#log .earlier", "ann is anybody here?");
+    say(&ben, "<img src=x onerror=alert(1)> hello ann");
+    ben.sees("#log", "ben <img src=x onerror=alert(1)> hello ann");
+    ben.screenshot("chat");
 
-    browser.switch_to(ann.clone()).await;
-    browser.sees("#log", "ben joined").await;
-    browser
-        .sees("#log", "ben <img src=x onerror=alert(1)> hello ann")
-        .await;
-    assert_eq!(browser.count("#log img").await, 0, "what ben wrote is text");
-    assert_eq!(browser.text("#people").await, "ann (you)\nben");
+    ann.sees("#log", "ben joined");
+    ann.sees("#log", "ben <img src=x onerror=alert(1)> hello ann");
+    assert_eq!(ann.count("#log img"), 0, "what ben wrote is text");
+    assert_eq!(ann.text("#people"), "ann (you)\nben");
 
     // A second member with an equal name is shown as another one, and a member who leaves is announced.
-    browser
-        .open_beside(&server.page("localhost", "chat.html?room=tea&name=ann"))
-        .await;
-    browser.sees("#log", "you are ann-").await;
-    browser.click("#leave").await;
-    browser.sees("#log", "closed: code 1000").await;
-    browser.switch_to(ann).await;
-    browser.sees("#log", " left").await;
-    assert_eq!(browser.text("#people").await, "ann (you)\nben");
-    assert_eq!(browser.complaints().await, [""; 0]);
+    let second = browser.open(&room("ann"));
+    second.sees("#log", "you are ann-");
+    second.click("#leave");
+    second.sees("#log", "closed: code 1000");
+    ann.sees("#log", " left");
+    assert_eq!(ann.text("#people"), "ann (you)\nben");
+    assert_eq!(browser.complaints(), [""; 0]);
 }
 
-#[tokio::test]
-async fn a_room_outlives_saves_of_its_handler_and_a_panic_and_shows_nothing_twice() {
-    let server = Server::dev_chat().await;
-    let browser = Browser::start().await;
-    let page = |name: &str| server.page("localhost", &format!("chat.html?room=tea&name={name}"));
-    browser.open(&page("ann")).await;
-    browser.sees("#people", "ann (you)").await;
-    let ann = browser.open_beside(&page("ben")).await;
-    browser.sees("#people", "ben (you)").await;
-    let ben = browser.window().await;
+pub(crate) fn a_room_outlives_saves_of_its_handler_and_a_panic_and_shows_nothing_twice(
+    browser: &Browser,
+) {
+    let server = Server::dev_chat();
+    let room = |name: &str| server.page(&format!("chat.html?room=tea&name={name}"));
+    let ann = browser.open(&room("ann"));
+    ann.sees("#people", "ann (you)");
+    let ben = browser.open(&room("ben"));
+    ben.sees("#people", "ben (you)");
 
-    say(&browser, "one").await;
-    browser.sees("#log", "ben one").await;
+    say(&ben, "one");
+    ben.sees("#log", "ben one");
     let fragile = r#""panic" => panic!("on purpose"), "" => {}"#;
     server.save_chat(|chat| changed(chat, r#""" => {}"#, fragile));
-    server.is_live(1).await;
-    say(&browser, "two").await;
-    browser.sees("#log", "ben two").await;
-    assert_eq!(browser.count("#log .earlier").await, 0, "still one session");
+    server.is_live(1);
+    say(&ben, "two");
+    ben.sees("#log", "ben two");
+    assert_eq!(ben.count("#log .earlier"), 0, "still one session");
 
-    browser.open(&page("ben")).await;
-    browser.sees("#people", "ben (you)").await;
-    shows(&browser, &["ben one", "ben two"], "ann\nben (you)").await;
+    ben.go_to(&room("ben"));
+    ben.sees("#people", "ben (you)");
+    shows(&ben, &["ben one", "ben two"], "ann\nben (you)");
 
-    say(&browser, "panic").await;
-    browser.sees("#state", "coming back").await;
-    browser.sees("#state", "in tea").await;
-    browser.sees("#people", "ben (you)").await;
-    shows(&browser, &["ben one", "ben two"], "ann\nben (you)").await;
+    say(&ben, "panic");
+    ben.sees("#state", "coming back");
+    ben.sees("#state", "in tea");
+    ben.sees("#people", "ben (you)");
+    shows(&ben, &["ben one", "ben two"], "ann\nben (you)");
 
     server.save_chat(|chat| format!("{chat}\n// Saved once more.\n"));
-    server.is_live(2).await;
-    say(&browser, "three").await;
-    browser.sees("#log", "ben three").await;
+    server.is_live(2);
+    say(&ben, "three");
+    ben.sees("#log", "ben three");
     let said = ["ben one", "ben two", "ben three"];
-    shows(&browser, &said, "ann\nben (you)").await;
-    browser.screenshot("chat-outlives").await;
-    browser.switch_to(ann).await;
-    browser.sees("#log", "ben three").await;
-    shows(&browser, &said, "ann (you)\nben").await;
-    assert_eq!(
-        browser.count("#log .earlier").await,
-        0,
-        "one session throughout"
-    );
-    browser.switch_to(ben).await;
-    assert_eq!(browser.complaints().await, [""; 0]);
+    shows(&ben, &said, "ann\nben (you)");
+    ben.screenshot("chat-outlives");
+    ann.sees("#log", "ben three");
+    shows(&ann, &said, "ann (you)\nben");
+    assert_eq!(ann.count("#log .earlier"), 0, "one session throughout");
+    assert_eq!(browser.complaints(), [""; 0]);
 }
 
 /// Sends a line in the chat.
-async fn say(browser: &Browser, text: &str) {
-    browser.fill("#text", text).await;
-    browser.click("#send").await;
+fn say(page: &Page<'_>, text: &str) {
+    page.fill("#text", text);
+    page.click("#send");
 }
 
 /// Asserts what was said in the room that the page shows, and the members.
-async fn shows(browser: &Browser, said: &[&str], people: &str) {
-    assert_eq!(browser.texts("#log .words").await, said);
-    assert_eq!(browser.text("#people").await, people);
+fn shows(page: &Page<'_>, said: &[&str], people: &str) {
+    assert_eq!(page.texts("#log .words"), said);
+    assert_eq!(page.text("#people"), people);
 }
 
 /// A source with one of its lines changed.

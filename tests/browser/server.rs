@@ -1,11 +1,13 @@
-//! A running `wshd` with every handler and page of this repository.
+//! A running `wshd`, with plugins and pages of this repository.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::artifacts::{artifacts, repository};
@@ -16,47 +18,55 @@ pub(crate) struct Server {
     child: Child,
     log: Arc<Mutex<Vec<String>>>,
     port: u16,
+    scheme: &'static str,
     site: TempDir,
 }
 
+/// What a server is started with.
+pub(crate) struct Builder {
+    command: Command,
+    site: TempDir,
+    scheme: &'static str,
+}
+
 impl Server {
-    /// Starts a server without a config file.
-    pub(crate) async fn start() -> Server {
-        Server::with_config("").await
+    /// A server with these plugins. It has a page that does nothing, `blank.html`, whose scripts know `Heard`.
+    pub(crate) fn of(plugins: &[&str]) -> Builder {
+        let mut builder = Builder::new(plugins);
+        builder
+            .command
+            .arg("-d")
+            .arg(repository().join("tests/browser/www"));
+        builder
     }
 
-    /// Starts a server that shows the pages that are part of the program.
-    pub(crate) async fn without_document_root() -> Server {
-        let site = site();
-        let command = wshd_with_handlers(&site);
-        Server::launch(command, site).await
+    /// A server with the handlers that the pages of the examples talk to, and those pages.
+    pub(crate) fn with_pages() -> Builder {
+        let mut builder = Builder::new(TALKED_TO);
+        builder
+            .command
+            .arg("-d")
+            .arg(repository().join("handlers/www"));
+        builder
     }
 
-    /// Starts a server with this config file.
-    pub(crate) async fn with_config(config: &str) -> Server {
-        let site = site();
-        let mut command = wshd_with_handlers(&site);
-        command.arg("-d").arg(repository().join("handlers/www"));
-        if !config.is_empty() {
-            let file = site.path().join("config.toml");
-            fs::write(&file, config).expect("writing the config file");
-            command.arg("--config").arg(file);
-        }
-        Server::launch(command, site).await
+    /// Like `with_pages`, but the pages are those that are part of the program.
+    pub(crate) fn without_document_root() -> Builder {
+        Builder::new(TALKED_TO)
     }
 
     /// Starts `wshd dev` for the handler in C, with a copy of the pages of this repository.
-    pub(crate) async fn dev() -> Server {
+    pub(crate) fn dev() -> Server {
         let site = site();
         copy_pages(&site);
         let mut command = wshd(&site);
         command.args(["dev", "mine", "-p", "0"]);
         save_c(&site, str::to_owned);
-        Server::launch(command, site).await
+        Server::launch(command, site, "http")
     }
 
     /// Starts `wshd dev` for the chat, with the pages of this repository, and history for its rooms.
-    pub(crate) async fn dev_chat() -> Server {
+    pub(crate) fn dev_chat() -> Server {
         let site = site();
         copy_pages(&site);
         let sdk = repository().join("plugin-api");
@@ -76,11 +86,10 @@ impl Server {
         command.args(["dev", "mine", "-p", "0"]);
         // What was compiled in an earlier run is not compiled again.
         command.env("CARGO_TARGET_DIR", repository().join("target/browser"));
-        let server = Server::launch(command, site).await;
-        within(BUILT, "the chat", async || {
+        let server = Server::launch(command, site, "http");
+        within(BUILT, "the chat", || {
             server.count("chat_wsh  ws://").checked_sub(1)
-        })
-        .await;
+        });
         server
     }
 
@@ -90,15 +99,9 @@ impl Server {
     }
 
     /// Waits until so many saves of the chat of `dev_chat` are live.
-    pub(crate) async fn is_live(&self, saves: usize) {
-        let live = async || (self.count("chat_wsh: live in ") >= saves).then_some(());
-        within(BUILT, "the chat is live", live).await;
-    }
-
-    /// Counts the log lines that contain `part`.
-    fn count(&self, part: &str) -> usize {
-        let log = self.log.lock().expect("no thread panics with it");
-        log.iter().filter(|line| line.contains(part)).count()
+    pub(crate) fn is_live(&self, saves: usize) {
+        let live = || (self.count("chat_wsh: live in ") >= saves).then_some(());
+        within(BUILT, "the chat is live", live);
     }
 
     /// Saves the handler of `dev` with a change.
@@ -113,8 +116,20 @@ impl Server {
         fs::write(path, change(&before)).expect("writing the page");
     }
 
+    /// Replaces a plugin, or adds one, as a deployer does: by rename.
+    pub(crate) fn put_plugin(&self, name: &str, bytes: &[u8]) {
+        put_plugin(&self.site, name, bytes);
+    }
+
+    /// Tells the server to stop.
+    pub(crate) fn stop(&self) {
+        let process = Pid::from_raw(self.child.id().cast_signed()).expect("a process has an id");
+        // One that has ended already is still there to be waited for.
+        kill_process(process, Signal::TERM).expect("the process is this one's child");
+    }
+
     /// Starts the server and waits until it listens.
-    async fn launch(mut command: Command, site: TempDir) -> Server {
+    fn launch(mut command: Command, site: TempDir, scheme: &'static str) -> Server {
         command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -133,9 +148,10 @@ impl Server {
             child,
             log,
             port: 0,
+            scheme,
             site,
         };
-        let line = server.line(&["listening"]).await;
+        let line = server.line(&["listening"]);
         let address = line.split("address=").nth(1).unwrap_or_default();
         let port = address
             .split_whitespace()
@@ -147,38 +163,135 @@ impl Server {
         server
     }
 
+    /// Returns the URL of a page at `localhost`.
+    pub(crate) fn page(&self, page: &str) -> String {
+        self.page_at("localhost", page)
+    }
+
     /// Returns the URL of a page at `host`.
-    pub(crate) fn page(&self, host: &str, page: &str) -> String {
-        format!("http://{host}:{}/{page}", self.port)
+    pub(crate) fn page_at(&self, host: &str, page: &str) -> String {
+        format!("{}://{host}:{}/{page}", self.scheme, self.port)
+    }
+
+    /// Returns the URL of a page that does nothing.
+    pub(crate) fn blank(&self) -> String {
+        self.page("blank.html")
     }
 
     pub(crate) fn port(&self) -> u16 {
         self.port
     }
 
+    /// A directory that ends with the server.
+    pub(crate) fn directory(&self) -> &Path {
+        self.site.path()
+    }
+
     /// Waits for a log line that contains all of `parts`.
-    pub(crate) async fn line(&self, parts: &[&str]) -> String {
-        let find = async || {
+    pub(crate) fn line(&self, parts: &[&str]) -> String {
+        let find = || {
             let log = self.log.lock().expect("no thread panics with it");
             log.iter()
                 .find(|line| parts.iter().all(|part| line.contains(part)))
                 .cloned()
         };
-        eventually(&format!("a log line with {parts:?}"), find).await
+        eventually(&format!("a log line with {parts:?}"), find)
+    }
+
+    /// Counts the log lines that contain `part`.
+    pub(crate) fn count(&self, part: &str) -> usize {
+        let log = self.log.lock().expect("no thread panics with it");
+        log.iter().filter(|line| line.contains(part)).count()
     }
 }
 
-/// The directory in which `dev` finds pages.
-const PAGES: &str = "mine/www";
+impl Builder {
+    fn new(plugins: &[&str]) -> Builder {
+        let site = site();
+        let handlers = site.path().join(HANDLERS);
+        fs::create_dir(&handlers).expect("a handlers directory");
+        for plugin in plugins {
+            let library = handlers.join(format!("{plugin}.so"));
+            fs::copy(artifacts().plugin(plugin), library).expect("copying a plugin");
+        }
+        let mut command = wshd(&site);
+        command.args(["-p", "0", "-w"]).arg(&handlers);
+        Builder {
+            command,
+            site,
+            scheme: "http",
+        }
+    }
+
+    /// Adds a plugin that is no part of this repository as it is.
+    pub(crate) fn plugin(self, name: &str, bytes: &[u8]) -> Builder {
+        put_plugin(&self.site, name, bytes);
+        self
+    }
+
+    /// Uses this configuration file.
+    pub(crate) fn config(mut self, config: &str) -> Builder {
+        let file = self.site.path().join("config.toml");
+        fs::write(&file, config).expect("writing the config file");
+        self.command.arg("--config").arg(file);
+        self
+    }
+
+    /// Speaks TLS, with a certificate for this machine that no CA has signed.
+    pub(crate) fn tls(mut self) -> Builder {
+        let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
+        let made = rcgen::generate_simple_self_signed(names).expect("a certificate");
+        let certificate = self.site.path().join("cert.pem");
+        let key = self.site.path().join("key.pem");
+        fs::write(&certificate, made.cert.pem()).expect("writing");
+        fs::write(&key, made.signing_key.serialize_pem()).expect("writing");
+        self.command
+            .arg("--tls")
+            .arg("-c")
+            .arg(certificate)
+            .arg("-k")
+            .arg(key);
+        self.scheme = "https";
+        self
+    }
+
+    pub(crate) fn start(self) -> Server {
+        Server::launch(self.command, self.site, self.scheme)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // A server that stops by itself removes what it has put elsewhere. Pages that are still open hold it up.
+        self.stop();
+        let end = Instant::now() + STOPPED;
+        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            let log = self
+                .log
+                .lock()
+                .expect("no thread panics with it")
+                .join("\n");
+            eprintln!("--- the server's log\n{log}\n---");
+        }
+    }
+}
 
 fn site() -> TempDir {
     let site = tempfile::Builder::new().prefix("wshd-browser-").tempdir();
     site.expect("a temp dir")
 }
 
-/// A command line in this site without arguments.
+/// A command line in this site without arguments. The server ends when this process does, however that ends.
 fn wshd(site: &TempDir) -> Command {
-    let mut command = Command::new(&artifacts().server);
+    let mut command = Command::new("setpriv");
+    command
+        .args(["--pdeathsig", "KILL"])
+        .arg(&artifacts().server);
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("WSHD_")) {
         command.env_remove(name);
     }
@@ -186,17 +299,11 @@ fn wshd(site: &TempDir) -> Command {
     command
 }
 
-/// A command line that serves all handlers, which are copied into this site.
-fn wshd_with_handlers(site: &TempDir) -> Command {
-    let handlers = site.path().join("handlers");
-    fs::create_dir(&handlers).expect("a handlers directory");
-    for library in &artifacts().handlers {
-        let name = library.file_name().expect("a library has a name");
-        fs::copy(library, handlers.join(name)).expect("copying a handler");
-    }
-    let mut command = wshd(site);
-    command.args(["-p", "0", "-w"]).arg(&handlers);
-    command
+fn put_plugin(site: &TempDir, name: &str, bytes: &[u8]) {
+    let file = site.path().join(HANDLERS).join(format!("{name}.so"));
+    let hidden = file.with_file_name(".coming");
+    fs::write(&hidden, bytes).expect("writing a plugin");
+    fs::rename(hidden, file).expect("renaming it");
 }
 
 /// Copies the pages of this repository to where `dev` finds them.
@@ -233,22 +340,20 @@ fn save(site: &TempDir, original: &str, file: &str, change: impl Fn(&str) -> Str
     fs::rename(hidden, file).expect("renaming it");
 }
 
+/// The handlers that the index of a server with pages lists, in the order of their paths.
+pub(crate) const TALKED_TO: &[&str] = &[
+    "benchmark_helper_wsh",
+    "chat_wsh",
+    "clock_wsh",
+    "echo_wsh",
+    "slow_wsh",
+];
 /// A configuration in which the rooms of the chat have a history.
 pub(crate) const ROOMS: &str = "[topics.\"chat/*\"]\nhistory = { count = 200 }\n";
+const HANDLERS: &str = "handlers";
+/// The directory in which `dev` finds pages.
+const PAGES: &str = "mine/www";
+/// How long a server may take to stop before it is killed.
+const STOPPED: Duration = Duration::from_secs(1);
 /// How long a first build may take on a busy machine.
 const BUILT: Duration = Duration::from_secs(180);
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        if std::thread::panicking() {
-            let log = self
-                .log
-                .lock()
-                .expect("no thread panics with it")
-                .join("\n");
-            eprintln!("--- the server's log\n{log}\n---");
-        }
-    }
-}
