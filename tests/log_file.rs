@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::harness::client::Client;
 use crate::harness::eventually;
+use crate::harness::limits::bound;
 use crate::harness::server::Server;
 use crate::harness::site::Site;
 
@@ -141,16 +142,21 @@ fn the_file_that_the_configuration_names_applies_at_once() {
         assert_eq!(logs.text(name).lines().count(), 1, "{name}");
     }
 
-    // A file that cannot be opened leaves the log where it is.
+    // A file that cannot be opened leaves the log where it is, until it can.
+    configure("log_file = \"a.log\"");
     configure("log_file = \"nowhere/b.log\"");
     logs.line(
-        "a.log.1",
+        "a.log",
         &[
             "ERROR",
             "the log goes on where it went before",
             "nowhere/b.log",
         ],
     );
+    fs::create_dir(logs.path("nowhere")).expect("a directory");
+    logs.line("a.log", &["the log goes to a file", "nowhere/b.log"]);
+    server.connect("/echo").close(1000);
+    logs.line("nowhere/b.log", &["session closed", "session=2 "]);
 
     let before = server.count_lines(&["configuration applied"]);
     configure("");
@@ -158,7 +164,161 @@ fn the_file_that_the_configuration_names_applies_at_once() {
         server.count_lines(&["configuration applied"]) > before
     });
     server.connect("/echo").close(1000);
-    server.line(&["session closed", "session=2 "]);
+    server.line(&["session closed", "session=3 "]);
+}
+
+#[test]
+fn a_log_file_whose_directory_was_removed_is_made_again_with_all_lines_once_it_is_there() {
+    let logs = Logs::new();
+    fs::create_dir(logs.path("logs")).expect("a directory");
+    let flags = ["-l", "logs/a.log"];
+    let server = Server::builder(&logs.site).args(flags).spawn();
+    let port = logs.port("logs/a.log");
+    fs::remove_dir_all(logs.path("logs")).expect("removing");
+
+    for _ in 0..20 {
+        Client::connect(port, "/echo", &[]).close(1000);
+    }
+    let line = server.line(&["ERROR log file takes no lines", "No such file"]);
+    assert!(line.contains("logs/a.log"), "{line}");
+    fs::create_dir(logs.path("logs")).expect("a directory");
+
+    logs.line("logs/a.log", &["session closed", "session=20 "]);
+    let text = logs.text("logs/a.log");
+    let closed = text.lines().filter(|line| line.contains("session closed"));
+    assert_eq!(closed.count(), 20, "{text}");
+    server.line(&["WARN log file takes lines again", "lost=0"]);
+    assert_eq!(server.count_lines(&["log file takes no lines"]), 1);
+}
+
+#[test]
+fn a_fifo_that_is_not_read_holds_no_session_up_and_loses_what_has_no_room() {
+    use std::io::{BufRead, BufReader};
+    let logs = Logs::new();
+    let path = logs.site.add_fifo("fifo");
+    // Opened for both, so that no one is waited for.
+    let mut both = fs::File::options();
+    let reader = both.read(true).write(true).open(path).expect("the FIFO");
+    logs.site.add("speaks_later_wsh", "speaks_later_wsh.so");
+    let server = Server::builder(&logs.site).args(["-l", "fifo"]).spawn();
+    let mut reader = BufReader::new(reader);
+    let mut line = String::new();
+    while !line.contains("listening address=127.0.0.1:") {
+        line.clear();
+        reader.read_line(&mut line).expect("a line");
+    }
+    let port = line.trim_end().rsplit(':').next().expect("a port");
+    let port = port.parse().expect("a port");
+    let mut open = Client::connect(port, "/echo", &[]);
+
+    // The handler logs far more lines than the FIFO and the server hold.
+    let mut writer = Client::connect(port, "/speaks_later", &[]);
+    writer.send("log");
+    assert_eq!(writer.text(), "logged");
+    assert_eq!(open.ask("hello"), "hello");
+    server.line(&[
+        "ERROR log file takes no lines",
+        "the program that reads it takes nothing",
+    ]);
+    assert_eq!(open.ask("hello"), "hello");
+
+    let mut dropped = None;
+    while dropped.is_none() {
+        line.clear();
+        reader.read_line(&mut line).expect("a line");
+        assert!(line.starts_with("20") && line.ends_with('\n'), "{line}");
+        let lines = line.split("log lines were dropped lines=").nth(1);
+        dropped = lines.map(|lines| lines.trim_end().to_owned());
+    }
+    let again = server.line(&["WARN log file takes lines again"]);
+    assert!(!again.ends_with("lost=0"), "{again}");
+}
+
+#[test]
+fn what_a_full_disk_has_not_taken_comes_when_there_is_room_or_to_stderr_at_the_end() {
+    use std::os::unix::fs::symlink;
+    let logs = Logs::new();
+    let lead_to = |target: &str| {
+        let link = logs.path("next");
+        symlink(target, &link).expect("a link");
+        fs::rename(link, logs.path("a.log")).expect("renaming");
+    };
+    lead_to("/dev/full");
+    let mut server = Server::builder(&logs.site).args(["-l", "a.log"]).spawn();
+    server.line(&["ERROR log file takes no lines", "No space left on device"]);
+
+    lead_to("b.log");
+    logs.port("b.log");
+    server.line(&["log file takes lines again", "lost=0"]);
+
+    lead_to("/dev/full");
+    server.signal("HUP");
+    server.says(&["ERROR log file takes no lines"], 2);
+    server.signal("TERM");
+    let limit = crate::harness::patience() * std::time::Duration::from_secs(10);
+    assert_eq!(server.wait(limit).code(), Some(0));
+    server.line(&["INFO stopped"]);
+    assert!(!logs.text("b.log").contains("stopped"));
+}
+
+#[test]
+fn a_fifo_that_no_program_reads_ends_a_start_at_once() {
+    let site = Site::empty();
+    site.add_fifo("fifo");
+    let output = Server::bare(&site).args(["-p", "0", "-l", "fifo"]).output();
+    let stderr = String::from_utf8(output.stderr).expect("text");
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(
+        stderr.ends_with("/fifo`: it is a FIFO that no program reads\n"),
+        "{stderr}"
+    );
+}
+
+#[test]
+fn a_check_tells_whether_the_log_file_can_be_made_and_makes_none() {
+    let site = Site::empty();
+    fs::create_dir(site.root().join("closed")).expect("a directory");
+    site.write("closed/a.log", "");
+    let mode = <fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o555);
+    fs::set_permissions(site.root().join("closed"), mode).expect("chmod");
+    let check = |file: &str| {
+        let check = bound(Server::bare(&site)).args(["check", "--log-file", file]);
+        let output = check.output();
+        let stderr = String::from_utf8(output.stderr).expect("text");
+        let root = site.root().canonicalize().expect("a path");
+        let stderr = stderr.replace(&format!("{}/", root.display()), "");
+        let lines = stderr
+            .lines()
+            .filter(|line| !line.contains("no handler is in"));
+        (
+            output.status.code(),
+            lines.map(str::to_owned).collect::<Vec<_>>(),
+        )
+    };
+    let bad = |said: &str| {
+        (
+            Some(1),
+            vec![format!("wshd: cannot open the log file {said}")],
+        )
+    };
+
+    assert_eq!(check("a.log"), (Some(0), vec![]));
+    assert!(!site.root().join("a.log").exists());
+    assert_eq!(
+        check("nowhere/a.log"),
+        bad("`nowhere/a.log`: No such file or directory (os error 2)")
+    );
+    assert_eq!(
+        check("handlers"),
+        bad("`handlers`: it is a directory, wanted is a file")
+    );
+    assert_eq!(
+        check("closed/b.log"),
+        bad("`closed/b.log`: Permission denied (os error 13)")
+    );
+    let note = "wshd: note: the log file `closed/a.log` can be written and not be renamed, since its directory cannot \
+                be written: it grows beyond `log_file_bytes_max`";
+    assert_eq!(check("closed/a.log"), (Some(0), vec![note.to_owned()]));
 }
 
 #[test]

@@ -6,8 +6,9 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::harness::patch::versioned;
-use crate::harness::server::Server;
+use crate::harness::server::{Server, status_of};
 use crate::harness::site::Site;
+use crate::harness::tls::Tls;
 use crate::harness::within;
 
 /// Far longer than a refusal takes.
@@ -57,6 +58,62 @@ fn an_odd_configuration_or_map_ends_a_check_and_a_start_at_once() {
             }
         });
     }
+}
+
+#[test]
+fn an_odd_file_of_users_tokens_or_tls_ends_a_check_and_a_start_at_once() {
+    let site = Site::with(&["echo_wsh"]);
+    Tls::new(&site);
+    let pair = ["--tls", "-c", "server.pem", "-k", "server.key"];
+    let with_ca = [
+        &pair[..],
+        &["--tls-client-auth", "--tls-client-ca", "ca.pem"],
+    ]
+    .concat();
+    for (file, arguments) in [
+        ("users", &["--users-file", "users"][..]),
+        ("tokens", &["--tokens-file", "tokens"]),
+        ("server.pem", &pair),
+        ("server.key", &pair),
+        ("ca.pem", &with_ca),
+    ] {
+        let path = site.root().join(file);
+        let whole = fs::read(&path).unwrap_or_default();
+        let _ = fs::remove_file(&path);
+        oddities(&site, file, |sentence| {
+            // Files of TLS have a lower limit.
+            let sentence = sentence.split(", at most").next().unwrap_or(sentence);
+            for command in [&["check"][..], &[]] {
+                let began = Instant::now();
+                let wshd = Server::bare(&site).args(command).args(arguments);
+                let output = wshd.args(["-p", "0"]).output();
+
+                let said = String::from_utf8_lossy(&output.stderr).into_owned();
+                assert_eq!(output.status.code(), Some(78), "{said}");
+                let wanted = format!("wshd: cannot read `{}`: {sentence}", path.display());
+                assert!(said.contains(&wanted), "{said}, not {wanted}");
+                assert!(began.elapsed() < SOON, "{said}");
+            }
+        });
+        fs::write(&path, whole).expect("writing");
+    }
+}
+
+#[test]
+fn a_fifo_among_handlers_and_pages_is_no_handler_and_no_page() {
+    let site = Site::with(&["echo_wsh"]);
+    site.add_fifo("handlers/odd_wsh.so");
+    site.write("www/index.html", "the index");
+    site.add_fifo("www/odd.html");
+    let server = Server::builder(&site).args(["-d", "www"]).start();
+
+    server.line(&["cannot load `odd_wsh.so`: it is a FIFO, wanted is a regular file"]);
+    for (path, status) in [("/odd.html", 404), ("/", 200), ("/odd", 503)] {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        let answer = server.exchange(request.as_bytes());
+        assert_eq!(status_of(&answer), status, "{path}: {answer}");
+    }
+    assert_eq!(server.connect("/echo").ask("hello"), "hello");
 }
 
 #[test]

@@ -11,6 +11,7 @@ use crate::border::handler_context::Rights;
 use crate::border::trial::Bounds;
 use crate::config::Config;
 use crate::config::document_root;
+use crate::logging;
 use crate::plugin::inspect::inspect;
 use crate::plugin::refusal::Refusal;
 use crate::plugin::stage::Stage;
@@ -35,6 +36,8 @@ pub struct CheckReport {
     pub refused: Vec<String>,
     /// A sentence where the handlers directory has no plugin, good or bad.
     pub emptiness: Option<String>,
+    /// A sentence for each thing that a server starts with, and that an operator may not have meant.
+    pub notes: Vec<String>,
 }
 
 /// Tries every plugin in a process of its own. Where the system has no such process, it loads the plugin,
@@ -59,6 +62,10 @@ pub fn check(config: &Config) -> Result<CheckReport, StartError> {
     }
     if let Err(error) = document_root::check(config) {
         report.bad.push(error.to_string());
+    }
+    match logging::check_file(config) {
+        Ok(remark) => report.notes.extend(remark),
+        Err(error) => report.bad.push(error.to_string()),
     }
     for (path, refusal) in &scan.refused {
         report.refused.extend(scan::name_at(path, config));

@@ -226,7 +226,7 @@ pub enum LogLevel {
     Info,
     /// The steps of each connection.
     Debug,
-    /// The steps of each message.
+    /// What handlers log of each message, and each look at the handlers directory.
     Trace,
 }
 

@@ -153,7 +153,7 @@ pub(crate) fn end_without(what: &dyn std::fmt::Display) -> ! {
 }
 
 fn end() -> ! {
-    logging::flush(LAST_WORDS);
+    logging::end(LAST_WORDS);
     match LEAVE.get() {
         Some(leave) => leave(FAILED),
         None => std::process::exit(FAILED.into()),

@@ -64,7 +64,7 @@ pub fn tell_exits(has_sessions: bool) {
 
 /// Ends the process without running the destructors of plugins' libraries.
 pub fn leave(code: u8) -> ! {
-    logging::flush(LOG_WAIT);
+    logging::end(LOG_WAIT);
     border::library::leave(code)
 }
 

@@ -4,8 +4,11 @@
 //! The log never blocks the code that logs. Each thread makes its lines and leaves them in a bounded
 //! queue; one thread writes them.
 
+mod destination;
 mod file;
 pub(crate) mod line;
+mod opening;
+mod outage;
 mod queue;
 mod sink;
 pub(crate) mod value;
@@ -60,12 +63,15 @@ pub struct LogFileError {
 ///
 /// # Errors
 ///
-/// The file cannot be opened. The log goes on where it went before.
+/// The file cannot be opened. The log goes on where it went before, until it can.
 pub fn set_file(config: &Config) -> Result<(), LogFileError> {
     let settings = LogFileSettings::of(config);
     let opened = settings.map(|settings| {
-        let path = settings.path.clone();
-        LogFile::open(settings).map_err(|source| LogFileError { path, source })
+        LogFile::open(settings.clone()).map_err(|source| {
+            let path = settings.path.clone();
+            writer::want(settings);
+            LogFileError { path, source }
+        })
     });
     let file = opened.transpose()?;
     if let Some(path) = &config.log_file {
@@ -77,6 +83,32 @@ pub fn set_file(config: &Config) -> Result<(), LogFileError> {
     IS_COLOURFUL.store(is_colourful, Ordering::Relaxed);
     writer::write_to(file);
     Ok(())
+}
+
+/// Whether the log file of `config` could be opened, or made. It is neither opened nor made.
+///
+/// The answer is a remark on what a server would do without, if there is something.
+///
+/// # Errors
+///
+/// It could not be.
+pub(crate) fn check_file(config: &Config) -> Result<Option<String>, LogFileError> {
+    let Some(settings) = LogFileSettings::of(config) else {
+        return Ok(None);
+    };
+    let rotates = settings.rotates();
+    let path = settings.path;
+    if let Err(source) = opening::check(&path) {
+        return Err(LogFileError { path, source });
+    }
+    let goes_on_growing = rotates && path.is_file() && !opening::may_rename(&path);
+    Ok(goes_on_growing.then(|| {
+        format!(
+            "the log file `{}` can be written and not be renamed, since its directory cannot be written: it grows beyond \
+             `log_file_bytes_max`",
+            path.display()
+        )
+    }))
 }
 
 /// Opens the log file again if it was moved, as programs do that rotate logs.
@@ -119,6 +151,11 @@ pub fn say(text: &str) {
 /// Waits until all that was logged is written, for at most `limit`.
 pub fn flush(limit: Duration) {
     writer::flush(limit);
+}
+
+/// Like [`flush`], before the process ends. What a log file that fails has not taken goes to stderr.
+pub fn end(limit: Duration) {
+    writer::end(limit);
 }
 
 /// The filter: the server's own events at `level`, those of libraries only as warnings and errors.

@@ -246,7 +246,7 @@ fn check(config: &Config) -> u8 {
     for sentence in report.bad.iter().chain(&report.bad_tls) {
         blame(sentence);
     }
-    if let Some(sentence) = &report.emptiness {
+    for sentence in report.emptiness.iter().chain(&report.notes) {
         note(sentence);
     }
     let good = report.good.iter().map(|(name, _)| name);

@@ -83,7 +83,7 @@ impl Signals {
             }));
             last_resort::look();
             error!("signals are not heard any more, leaving");
-            logging::flush(LAST_WORDS);
+            logging::end(LAST_WORDS);
             dev::clear_up();
             library::leave(FAILED);
         };
@@ -146,13 +146,13 @@ impl Signals {
             }
             SignalAction::Leave => {
                 info!("{name}, leaving before anything is served");
-                logging::flush(LAST_WORDS);
+                logging::end(LAST_WORDS);
                 dev::clear_up();
                 library::leave(FORCED);
             }
             SignalAction::LeaveAtOnce => {
                 warn!("{name}, a second signal, leaving at once");
-                logging::flush(LAST_WORDS);
+                logging::end(LAST_WORDS);
                 dev::clear_up();
                 library::leave(FORCED);
             }

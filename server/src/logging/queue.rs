@@ -17,10 +17,8 @@ pub(super) struct LineQueue {
 }
 
 /// Facts about a batch.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Taken {
-    /// The texts for people among its lines.
-    pub(super) texts: Vec<u8>,
     /// Lines that came after the last line of the batch and had no room.
     pub(super) dropped: u64,
     pub(super) bytes: usize,
@@ -71,6 +69,21 @@ impl LineQueue {
         self.lines.is_empty()
     }
 
+    /// Whether a text for people waits.
+    pub(super) fn has_texts(&self) -> bool {
+        !self.texts.is_empty()
+    }
+
+    /// Takes the texts for people. They stay among the lines.
+    pub(super) fn take_texts(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.texts)
+    }
+
+    /// How many lines had no room since the last batch.
+    pub(super) fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
     pub(super) fn is_urgent(&self) -> bool {
         self.is_urgent
     }
@@ -80,15 +93,14 @@ impl LineQueue {
         std::mem::swap(&mut self.lines, batch);
         self.is_urgent = false;
         Taken {
-            texts: std::mem::take(&mut self.texts),
             dropped: std::mem::take(&mut self.dropped),
             bytes: batch.len(),
         }
     }
 
-    /// Notes that a batch is written or lost. Answers whether a thread waits for that.
-    pub(super) fn finish(&mut self, taken: &Taken) -> bool {
-        self.finished += taken.bytes as u64;
+    /// Notes that a batch of so many bytes is written or lost. Answers whether a thread waits for that.
+    pub(super) fn finish(&mut self, bytes: usize) -> bool {
+        self.finished += bytes as u64;
         self.waiting > 0
     }
 
@@ -142,12 +154,7 @@ mod tests {
         let taken = queue.take(&mut batch);
 
         let bytes = BYTES_MAX;
-        let texts = Vec::new();
-        let expected = Taken {
-            texts,
-            dropped: 3,
-            bytes,
-        };
+        let expected = Taken { dropped: 3, bytes };
         assert_eq!(taken, expected);
         assert_eq!(batch.len(), bytes);
         assert!(queue.push(b"kept\n", true), "there is room again");
@@ -163,11 +170,11 @@ mod tests {
         queue.push(b"two\n", true);
         let both = queue.hurry();
 
-        queue.finish(&taken);
+        queue.finish(taken.bytes);
         assert!(queue.finished() < both);
         batch.clear();
         let taken = queue.take(&mut batch);
-        queue.finish(&taken);
+        queue.finish(taken.bytes);
         assert_eq!(queue.finished(), both);
     }
 }

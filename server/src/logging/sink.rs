@@ -4,11 +4,14 @@
 //! plugin's file. Before each batch, the sink checks that its descriptor still leads to the log.
 
 use std::fs::File;
-use std::io::{ErrorKind, Write};
+use std::io::{self, ErrorKind, Write};
 use std::os::fd::{AsFd, IntoRawFd};
-use std::os::unix::fs::MetadataExt;
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::Timespec;
+
+use super::opening::{self, Identity};
 
 /// Stderr, as a file, a pipe, a terminal or a socket.
 #[derive(Debug)]
@@ -20,8 +23,12 @@ pub(super) struct LogSink {
     is_within_line: bool,
 }
 
-/// The device and the inode of what a descriptor leads to.
-type Identity = (u64, u64);
+/// What could not be written.
+#[derive(Debug)]
+pub(super) struct Unwritten<'a> {
+    pub(super) rest: &'a [u8],
+    pub(super) error: io::Error,
+}
 
 impl LogSink {
     /// Opens a copy of stderr.
@@ -36,7 +43,7 @@ impl LogSink {
 
     /// Makes a sink that writes to `file`.
     #[cfg(test)]
-    fn to(file: File) -> LogSink {
+    pub(super) fn to(file: File) -> LogSink {
         LogSink {
             identity: identity(&file),
             file: Some(file),
@@ -53,18 +60,37 @@ impl LogSink {
         let Some(file) = &self.file else {
             return count(lines);
         };
-        if self.is_within_line && write_all(file, b"\n").is_err() {
+        if self.is_within_line && write_all(file, b"\n", None).is_err() {
             return count(lines);
         }
         self.is_within_line = false;
-        match write_all(file, lines) {
+        match write_all(file, lines, None) {
             Ok(()) => 0,
-            Err(rest) => {
+            Err(Unwritten { rest, .. }) => {
                 let written = &lines[..lines.len() - rest.len()];
                 self.is_within_line = written.last().is_some_and(|byte| *byte != b'\n');
                 count(rest)
             }
         }
+    }
+
+    /// Writes lines as far as the reader takes them at once. Answers how many of them are lost.
+    pub(super) fn write_unless_stuck(&mut self, lines: &[u8]) -> u64 {
+        let mut lost = 0;
+        // A pipe that can be written to has room for as much at least.
+        for some in lines.chunks(PIPE_BUF) {
+            let is_free = lost == 0
+                && self
+                    .file
+                    .as_ref()
+                    .is_some_and(|file| wait(file, Some(Duration::ZERO)).is_ok());
+            lost += if is_free {
+                self.write(some)
+            } else {
+                count(some)
+            };
+        }
+        lost
     }
 
     /// Copies stderr again, if the copy is closed or leads elsewhere by now.
@@ -87,34 +113,56 @@ fn stderr() -> Option<File> {
 }
 
 fn identity(file: &File) -> Option<Identity> {
-    let metadata = file.metadata().ok()?;
-    Some((metadata.dev(), metadata.ino()))
+    file.metadata().ok().as_ref().map(opening::identity)
 }
 
-/// Writes all bytes, or answers the bytes that are left.
-pub(super) fn write_all<'a>(mut file: &File, mut bytes: &'a [u8]) -> Result<(), &'a [u8]> {
+/// Writes all bytes. A reader that takes nothing is waited for as long as `patience`, or for ever.
+pub(super) fn write_all<'a>(
+    mut file: &File,
+    mut bytes: &'a [u8],
+    patience: Option<Duration>,
+) -> Result<(), Unwritten<'a>> {
     while !bytes.is_empty() {
-        match file.write(bytes) {
-            Ok(0) => return Err(bytes),
-            Ok(written) => bytes = &bytes[written..],
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            // Another process has made the pipe non-blocking.
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                let mut log = [PollFd::new(file, PollFlags::OUT)];
-                if poll(&mut log, None).is_err_and(|error| error != rustix::io::Errno::INTR) {
-                    return Err(bytes);
-                }
+        let error = match file.write(bytes) {
+            Ok(0) => ErrorKind::WriteZero.into(),
+            Ok(written) => {
+                bytes = &bytes[written..];
+                continue;
             }
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            // It is non-blocking: a FIFO, or a pipe that another process has made so.
+            Err(error) if error.kind() == ErrorKind::WouldBlock => match wait(file, patience) {
+                Ok(()) => continue,
+                Err(error) => error,
+            },
             // The reader has gone, or the disk is full. Later lines may be written again.
-            Err(_) => return Err(bytes),
-        }
+            Err(error) => error,
+        };
+        return Err(Unwritten { rest: bytes, error });
     }
     Ok(())
+}
+
+/// Waits until a file takes bytes.
+fn wait(file: &File, patience: Option<Duration>) -> io::Result<()> {
+    let limit = patience.and_then(|patience| Timespec::try_from(patience).ok());
+    let mut log = [PollFd::new(file, PollFlags::OUT)];
+    match poll(&mut log, limit.as_ref()) {
+        Ok(0) => {
+            let text = "the program that reads it takes nothing";
+            Err(io::Error::new(ErrorKind::TimedOut, text))
+        }
+        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 pub(super) fn count(lines: &[u8]) -> u64 {
     lines.iter().filter(|byte| **byte == b'\n').count() as u64
 }
+
+/// `pipe(7)`.
+const PIPE_BUF: usize = 4096;
 
 #[cfg(test)]
 mod tests {
@@ -165,6 +213,18 @@ mod tests {
         let mut sink = LogSink::to(full);
 
         assert_eq!(sink.write(b"one\ntwo\n"), 2);
+    }
+
+    #[test]
+    fn a_notice_never_waits_for_a_reader() {
+        let (mut sink, mut reader) = log();
+        assert_eq!(sink.write_unless_stuck(b"one\n"), 0);
+        let lines = b"a line\n".repeat(1_000_000);
+        assert!(sink.write_unless_stuck(&lines) > 0);
+
+        let mut line = [0; 4];
+        reader.read_exact(&mut line).unwrap();
+        assert_eq!(&line, b"one\n");
     }
 
     #[test]

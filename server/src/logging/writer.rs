@@ -6,10 +6,8 @@ use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
-use tracing::Level;
-
-use super::file::LogFile;
-use super::line::LogLine;
+use super::destination::Destination;
+use super::file::{LogFile, LogFileSettings};
 use super::queue::LineQueue;
 use super::sink::LogSink;
 
@@ -42,6 +40,11 @@ pub(super) fn write_to(file: Option<LogFile>) {
     order(Order::WriteTo(file.map(Box::new)));
 }
 
+/// Has the lines written to this file as soon as it can be opened.
+pub(super) fn want(settings: LogFileSettings) {
+    order(Order::Want(settings));
+}
+
 /// Has the log file opened again before the next lines, if it was moved.
 pub(super) fn reopen() {
     order(Order::Reopen);
@@ -50,7 +53,17 @@ pub(super) fn reopen() {
 fn order(order: Order) {
     let mut orders = ORDERS.lock().unwrap_or_else(PoisonError::into_inner);
     orders.push(order);
+    drop(orders);
     HAS_ORDERS.store(true, Ordering::Release);
+    if let Some(Some(thread)) = THREAD.get() {
+        thread.unpark();
+    }
+}
+
+/// Like [`flush`], before the process ends. Lines that the log file does not take go to stderr.
+pub(super) fn end(limit: Duration) {
+    IS_ENDING.store(true, Ordering::Release);
+    flush(limit);
 }
 
 /// Waits until every line so far is written or lost, for at most `limit`.
@@ -72,7 +85,7 @@ fn start() -> Option<Thread> {
     let mut writer = LogWriter::default();
     let write = move || {
         loop {
-            wait();
+            writer.wait();
             writer.write_waiting();
         }
     };
@@ -81,11 +94,119 @@ fn start() -> Option<Thread> {
     Some(handle.thread().clone())
 }
 
-/// Waits for a line, and then for others to leave with it, if it may wait.
-fn wait() {
-    while lock().is_empty() {
-        std::thread::park();
+/// What the writer does before its next lines.
+enum Order {
+    /// Write to this file from now on, or to stderr.
+    WriteTo(Option<Box<LogFile>>),
+    /// Write to this file as soon as it can be opened.
+    Want(LogFileSettings),
+    /// Open the file again, if it was moved.
+    Reopen,
+}
+
+/// The state of the writer thread.
+struct LogWriter {
+    destination: Destination,
+    /// Lines of the queue that are taken from it and not written yet.
+    batch: Vec<u8>,
+    /// How many bytes of them are not written or lost yet.
+    taken_bytes: usize,
+}
+
+impl Default for LogWriter {
+    fn default() -> LogWriter {
+        LogWriter {
+            destination: Destination::new(LogSink::open()),
+            batch: Vec::new(),
+            taken_bytes: 0,
+        }
     }
+}
+
+impl LogWriter {
+    /// Writes the lines that wait, however long that takes. While the log file fails, they wait on.
+    fn write_waiting(&mut self) {
+        let now = Instant::now();
+        self.obey(now);
+        self.destination.open_wanted(now);
+        let texts = lock().take_texts();
+        self.destination.say(&texts);
+        self.write_batch(now);
+        if IS_ENDING.swap(false, Ordering::AcqRel) && self.destination.is_failing() {
+            self.destination.give_up_file();
+            // What is held, and then what waits in the queue.
+            self.write_batch(now);
+            self.write_batch(now);
+        }
+    }
+
+    /// Takes a batch, unless one is held, and writes it.
+    fn write_batch(&mut self, now: Instant) {
+        if self.taken_bytes == 0 {
+            self.batch.clear();
+            self.batch.shrink_to(BATCH_BYTES_KEPT);
+            let taken = lock().take(&mut self.batch);
+            self.taken_bytes = taken.bytes;
+            self.destination.take(&mut self.batch, taken.dropped);
+        }
+        let dropped = lock().dropped();
+        if self.destination.write(now, dropped) {
+            let bytes = std::mem::take(&mut self.taken_bytes);
+            if lock().finish(bytes) {
+                FINISHED.notify_all();
+            }
+        }
+    }
+
+    /// Waits for something to do: a line, an order, or the time at which something is tried again.
+    fn wait(&self) {
+        loop {
+            if HAS_ORDERS.load(Ordering::Acquire) || IS_ENDING.load(Ordering::Acquire) {
+                return;
+            }
+            {
+                let queue = lock();
+                // While the file fails, lines wait where they are.
+                let has_lines = !queue.is_empty() && !self.destination.is_failing();
+                if queue.has_texts() {
+                    return;
+                }
+                if has_lines {
+                    break;
+                }
+            }
+            match self.destination.next_try() {
+                None => std::thread::park(),
+                Some(at) => {
+                    let left = at.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        return;
+                    }
+                    std::thread::park_timeout(left);
+                }
+            }
+        }
+        wait_for_others();
+    }
+
+    /// Takes what was ordered since the last batch.
+    fn obey(&mut self, now: Instant) {
+        if !HAS_ORDERS.swap(false, Ordering::AcqRel) {
+            return;
+        }
+        let orders = std::mem::take(&mut *ORDERS.lock().unwrap_or_else(PoisonError::into_inner));
+        for order in orders {
+            match order {
+                Order::WriteTo(file) => self.destination.go_to(file),
+                Order::Want(settings) => self.destination.want(settings, now),
+                Order::Reopen => self.destination.reopen(now),
+            }
+        }
+    }
+}
+
+/// Waits for lines that leave with the first, if that may wait.
+fn wait_for_others() {
     let until = Instant::now() + WAIT;
     while !lock().is_urgent() {
         let left = until.saturating_duration_since(Instant::now());
@@ -93,117 +214,6 @@ fn wait() {
             return;
         }
         std::thread::park_timeout(left);
-    }
-}
-
-/// What the writer does before its next lines.
-enum Order {
-    /// Write to this file from now on, or to stderr.
-    WriteTo(Option<Box<LogFile>>),
-    /// Open the file again, if it was moved.
-    Reopen,
-}
-
-/// The state of the writer thread.
-struct LogWriter {
-    stderr: LogSink,
-    /// `None` where the log goes to stderr.
-    file: Option<Box<LogFile>>,
-    batch: Vec<u8>,
-    /// Lines that had no room or could not be written, and that the log does not mention yet.
-    untold: u64,
-}
-
-impl Default for LogWriter {
-    fn default() -> LogWriter {
-        LogWriter {
-            stderr: LogSink::open(),
-            file: None,
-            batch: Vec::new(),
-            untold: 0,
-        }
-    }
-}
-
-impl LogWriter {
-    /// Writes the lines that wait, however long that takes.
-    fn write_waiting(&mut self) {
-        self.obey();
-        let mut batch = std::mem::take(&mut self.batch);
-        batch.clear();
-        batch.shrink_to(BATCH_BYTES_KEPT);
-        let taken = lock().take(&mut batch);
-        self.tell();
-        self.untold += self.write(&batch);
-        self.batch = batch;
-        if self.file.is_some() {
-            // Whatever becomes of it, the log has it.
-            self.stderr.write(&taken.texts);
-        }
-        if lock().finish(&taken) {
-            FINISHED.notify_all();
-        }
-        self.untold += taken.dropped;
-        self.tell();
-    }
-
-    /// Takes what was ordered since the last batch.
-    fn obey(&mut self) {
-        if !HAS_ORDERS.swap(false, Ordering::Acquire) {
-            return;
-        }
-        let orders = std::mem::take(&mut *ORDERS.lock().unwrap_or_else(PoisonError::into_inner));
-        for order in orders {
-            match order {
-                Order::WriteTo(file) => self.file = file,
-                Order::Reopen => {
-                    let reopened = self.file.as_mut().map(|file| file.reopen());
-                    if let Some(Err(error)) = reopened {
-                        self.warn("log file cannot be opened again", |line| {
-                            line.text("error", &error);
-                        });
-                    }
-                }
-            }
-        }
-    }
-
-    /// Writes lines to where the log goes. Answers how many of them are lost.
-    fn write(&mut self, lines: &[u8]) -> u64 {
-        let Some(file) = &mut self.file else {
-            return self.stderr.write(lines);
-        };
-        let outcome = file.write(lines);
-        if let Some(error) = outcome.not_rotated {
-            self.warn("log file cannot be renamed and goes on growing", |line| {
-                line.text("error", &error);
-            });
-        }
-        outcome.lost
-    }
-
-    /// Writes a line of the log's own. Answers how many lines are lost.
-    fn warn(&mut self, message: &str, fields: impl FnOnce(&mut LogLine<'_>)) -> u64 {
-        let mut text = Vec::new();
-        let mut line = LogLine::begin(&mut text, Level::WARN, super::is_colourful());
-        line.message(message);
-        fields(&mut line);
-        line.end();
-        match &mut self.file {
-            Some(file) => file.write(&text).lost,
-            None => self.stderr.write(&text),
-        }
-    }
-
-    /// Writes how many lines are missing here. If that fails too, it is written later.
-    fn tell(&mut self) {
-        if self.untold == 0 {
-            return;
-        }
-        let lines = self.untold;
-        if self.warn("log lines were dropped", |line| line.number("lines", lines)) == 0 {
-            self.untold = 0;
-        }
     }
 }
 
@@ -219,6 +229,8 @@ static QUEUE: Mutex<LineQueue> = Mutex::new(LineQueue::new());
 static ORDERS: Mutex<Vec<Order>> = Mutex::new(Vec::new());
 /// Whether there is an order, so that a batch takes no lock for none.
 static HAS_ORDERS: AtomicBool = AtomicBool::new(false);
+/// Whether the process ends, so that nothing is tried again later.
+static IS_ENDING: AtomicBool = AtomicBool::new(false);
 /// Notified when a batch is written or lost.
 static FINISHED: Condvar = Condvar::new();
 /// The thread that writes; the inner `None` if it could not be made.

@@ -113,7 +113,7 @@ pub(crate) fn is_absence(error: &io::Error) -> bool {
 }
 
 /// The word in messages for something that is not a regular file.
-fn kind(kind: FileType) -> &'static str {
+pub(crate) fn kind(kind: FileType) -> &'static str {
     match kind {
         kind if kind.is_dir() => "a directory",
         kind if kind.is_fifo() => "a FIFO",

@@ -114,7 +114,7 @@ fn end_process(has_sessions: bool) {
         unsafe { libc::kill(libc::getpid(), libc::SIGTERM) };
         std::thread::sleep(CLOSE_TIME);
     }
-    logging::flush(LOG_WAIT);
+    logging::end(LOG_WAIT);
     crate::border::library::leave(EXITED)
 }
 

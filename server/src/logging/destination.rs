@@ -1,0 +1,445 @@
+//! Where lines go: stderr, or a file. While the file fails, its lines are kept and tried again, and stderr tells of it.
+
+use std::time::Instant;
+
+use tracing::Level;
+
+use super::file::{LogFile, LogFileSettings};
+use super::line::LogLine;
+use super::outage::{Outage, OutageNews};
+use super::sink::LogSink;
+
+/// Where lines go, and those that are not there yet.
+pub(super) struct Destination {
+    stderr: LogSink,
+    /// `None` where the log goes to stderr.
+    file: Option<Box<LogFile>>,
+    /// Whole lines that are not written yet.
+    held: Vec<u8>,
+    /// Whether the file takes lines.
+    writing: Outage,
+    /// What is to be opened, and could not be.
+    wanted: Option<Wanted>,
+    /// Whether `wanted` can be opened.
+    opening: Outage,
+    /// Lines that had no room or that stderr did not take, and that the log does not mention yet.
+    untold: u64,
+}
+
+/// A file that is to be opened.
+#[derive(Debug)]
+enum Wanted {
+    /// The file that the configuration names. The log goes where it went before until then.
+    Other(LogFileSettings),
+    /// The file of the same path, after a signal.
+    Again,
+}
+
+impl Destination {
+    /// The process's stderr.
+    pub(super) fn new(stderr: LogSink) -> Destination {
+        Destination {
+            stderr,
+            file: None,
+            held: Vec::new(),
+            writing: Outage::None,
+            wanted: None,
+            opening: Outage::None,
+            untold: 0,
+        }
+    }
+
+    /// Has all lines go to this file from now on, or to stderr.
+    pub(super) fn go_to(&mut self, file: Option<Box<LogFile>>) {
+        self.file = file;
+        self.writing = Outage::None;
+        self.wanted = None;
+        self.opening = Outage::None;
+    }
+
+    /// Has lines go to this file as soon as it can be opened, which has just failed.
+    pub(super) fn want(&mut self, settings: LogFileSettings, now: Instant) {
+        self.wanted = Some(Wanted::Other(settings));
+        self.opening = Outage::None.step(false, now).0;
+    }
+
+    /// Opens the file again, if it was moved. That is tried until it works.
+    pub(super) fn reopen(&mut self, now: Instant) {
+        if self.file.is_some() && self.wanted.is_none() {
+            self.wanted = Some(Wanted::Again);
+            self.open_wanted(now);
+        }
+    }
+
+    /// Tries again to open what could not be opened, if it is time.
+    pub(super) fn open_wanted(&mut self, now: Instant) {
+        if !self.opening.is_over(now) {
+            return;
+        }
+        let opened = match (&self.wanted, &mut self.file) {
+            (None, _) => return,
+            (Some(Wanted::Other(settings)), _) => LogFile::open(settings.clone()).map(Some),
+            (Some(Wanted::Again), file) => {
+                let reopened = file.as_mut().map(|file| file.reopen());
+                reopened.transpose().map(|_| None)
+            }
+        };
+        let (opening, news) = self.opening.step(opened.is_ok(), now);
+        self.opening = opening;
+        match opened {
+            Ok(None) => {
+                self.wanted = None;
+                if news == OutageNews::Ends {
+                    self.tell_everywhere(Level::INFO, "log file is opened again", |_| {});
+                }
+            }
+            Ok(Some(file)) => {
+                let path = file.path().to_owned();
+                self.tell_everywhere(Level::INFO, "the log goes to a file", |line| {
+                    line.text("log_file", path.display());
+                });
+                self.write(now, 0);
+                self.go_to(Some(Box::new(file)));
+            }
+            Err(error) if news == OutageNews::Begins => {
+                let message = "log file cannot be opened again";
+                self.tell_everywhere(Level::WARN, message, |line| line.text("error", &error));
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// Whether the file takes no lines at the moment.
+    pub(super) fn is_failing(&self) -> bool {
+        self.writing != Outage::None
+    }
+
+    /// When something is to be tried again.
+    pub(super) fn next_try(&self) -> Option<Instant> {
+        let tries = [self.writing.next_try(), self.opening.next_try()];
+        tries.into_iter().flatten().min()
+    }
+
+    /// Writes a text for people to stderr, where the log is a file. Otherwise the text is among the lines.
+    pub(super) fn say(&mut self, text: &[u8]) {
+        if self.file.is_some() {
+            // Whatever becomes of it, the log has it.
+            self.stderr.write_unless_stuck(text);
+        }
+    }
+
+    /// Takes a batch of lines, behind which `dropped` lines had no room. No line may be held.
+    pub(super) fn take(&mut self, batch: &mut Vec<u8>, dropped: u64) {
+        if self.file.is_none() {
+            std::mem::swap(&mut self.held, batch);
+            // They are told of behind the batch, once stderr takes that.
+            return self.untold += dropped;
+        }
+        self.hold_dropped();
+        match self.held.is_empty() {
+            true => std::mem::swap(&mut self.held, batch),
+            false => self.held.append(batch),
+        }
+        self.untold = dropped;
+        self.hold_dropped();
+    }
+
+    /// Writes the lines that are held. Answers whether none is held any more. `dropped` lines have had no room since
+    /// they were taken.
+    pub(super) fn write(&mut self, now: Instant, dropped: u64) -> bool {
+        if self.file.is_none() {
+            self.untold += self.stderr.write(&self.held);
+            self.held.clear();
+            self.tell_dropped();
+            return true;
+        }
+        if !self.writing.is_over(now) {
+            return false;
+        }
+        let written = self.write_to_file();
+        let (writing, news) = self.writing.step(written.is_ok(), now);
+        self.writing = writing;
+        match (news, written) {
+            (OutageNews::Begins, Err(error)) => {
+                let message = "log file takes no lines, they are kept as far as there is room, and tried again";
+                self.tell_on_stderr(Level::ERROR, message, |line| line.text("error", &error));
+            }
+            (OutageNews::Ends, Ok(())) => {
+                let message = "log file takes lines again";
+                self.tell_on_stderr(Level::WARN, message, |line| line.number("lost", dropped));
+            }
+            _ => {}
+        }
+        self.writing == Outage::None
+    }
+
+    /// Has stderr take the lines that the file does not take, because the process ends.
+    pub(super) fn give_up_file(&mut self) {
+        if self.file.take().is_some() {
+            self.go_to(None);
+        }
+    }
+
+    /// Writes the lines that are held, or as many as the file takes.
+    fn write_to_file(&mut self) -> std::io::Result<()> {
+        let Some(file) = &mut self.file else {
+            return Ok(());
+        };
+        if self.writing != Outage::None {
+            // It may have been made again, or another one in its place.
+            file.reopen()?;
+        }
+        while !self.held.is_empty() {
+            let outcome = file.write(&self.held);
+            self.held.drain(..outcome.taken);
+            if let Some(error) = outcome.not_rotated {
+                let message = "log file cannot be renamed and goes on growing";
+                push_line(&mut self.held, Level::WARN, message, false, |line| {
+                    line.text("error", &error);
+                });
+            }
+            if let Some(error) = outcome.error {
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds a line to those that are held, on how many are missing there.
+    fn hold_dropped(&mut self) {
+        if let lines @ 1.. = std::mem::take(&mut self.untold) {
+            let is_colourful = super::is_colourful();
+            push_line(&mut self.held, Level::WARN, DROPPED, is_colourful, |line| {
+                line.number("lines", lines);
+            });
+        }
+    }
+
+    /// Writes to stderr how many lines are missing there. If that fails too, it is written later.
+    fn tell_dropped(&mut self) {
+        let lines = self.untold;
+        if lines > 0
+            && self.tell_on_stderr(Level::WARN, DROPPED, |line| line.number("lines", lines))
+        {
+            self.untold = 0;
+        }
+    }
+
+    /// Writes a line of the log's own to the log, and where that is a file to stderr too.
+    fn tell_everywhere(&mut self, level: Level, message: &str, fields: impl Fn(&mut LogLine<'_>)) {
+        if self.file.is_some() {
+            self.tell_on_stderr(level, message, &fields);
+        }
+        push_line(
+            &mut self.held,
+            level,
+            message,
+            super::is_colourful(),
+            fields,
+        );
+    }
+
+    /// Writes a line of the log's own to stderr. Answers whether stderr has taken it.
+    fn tell_on_stderr(
+        &mut self,
+        level: Level,
+        message: &str,
+        fields: impl FnOnce(&mut LogLine<'_>),
+    ) -> bool {
+        let mut text = Vec::new();
+        push_line(
+            &mut text,
+            level,
+            message,
+            super::is_stderr_colourful(),
+            |line| {
+                if let Some(file) = &self.file {
+                    line.text("log_file", file.path().display());
+                }
+                fields(line);
+            },
+        );
+        match self.file {
+            Some(_) => self.stderr.write_unless_stuck(&text) == 0,
+            None => self.stderr.write(&text) == 0,
+        }
+    }
+}
+
+/// Appends a line of the log's own.
+fn push_line(
+    text: &mut Vec<u8>,
+    level: Level,
+    message: &str,
+    is_colourful: bool,
+    fields: impl FnOnce(&mut LogLine<'_>),
+) {
+    let mut own = Vec::new();
+    let mut line = LogLine::begin(&mut own, level, is_colourful);
+    line.message(message);
+    fields(&mut line);
+    line.end();
+    text.append(&mut own);
+}
+
+const DROPPED: &str = "log lines were dropped";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use std::fs::{self, File};
+    use std::io::Read;
+    use std::os::fd::OwnedFd;
+    use std::os::unix::net::UnixStream;
+    use std::path::{Path, PathBuf};
+    use std::time::Duration;
+
+    struct Log {
+        destination: Destination,
+        stderr: UnixStream,
+        now: Instant,
+    }
+
+    impl Log {
+        fn new() -> Log {
+            let (ours, stderr) = UnixStream::pair().unwrap();
+            stderr.set_nonblocking(true).unwrap();
+            let sink = LogSink::to(File::from(OwnedFd::from(ours)));
+            Log {
+                destination: Destination::new(sink),
+                stderr,
+                now: Instant::now(),
+            }
+        }
+
+        /// Has a batch written, behind which `dropped` lines had no room. Answers whether all of it is.
+        fn write(&mut self, lines: &str, dropped: u64) -> bool {
+            self.destination.take(&mut lines.into(), dropped);
+            self.destination.write(self.now, 0)
+        }
+
+        /// The lines on stderr since the last call, from their message on.
+        fn stderr(&mut self) -> Vec<String> {
+            let mut text = vec![0; 10_000];
+            let read = self.stderr.read(&mut text).unwrap_or(0);
+            messages(&String::from_utf8_lossy(&text[..read]))
+        }
+
+        fn later(&mut self) {
+            self.now += Duration::from_secs(1);
+        }
+    }
+
+    /// Lines without their times.
+    fn messages(text: &str) -> Vec<String> {
+        let message = |line: &str| {
+            let rest = line.split_once("Z ");
+            rest.map_or(line, |(_, rest)| rest).trim().to_owned()
+        };
+        text.lines().map(message).collect()
+    }
+
+    fn settings(path: PathBuf) -> LogFileSettings {
+        LogFileSettings {
+            path,
+            bytes_max: 0,
+            files_max: 0,
+        }
+    }
+
+    fn open(path: &Path) -> Option<Box<LogFile>> {
+        Some(Box::new(LogFile::open(settings(path.to_owned())).unwrap()))
+    }
+
+    #[test]
+    fn a_file_that_fails_loses_only_what_has_no_room_and_stderr_tells_of_it_twice() {
+        let place = tempfile::tempdir().unwrap();
+        let directory = place.path().join("logs");
+        let path = directory.join("a.log");
+        fs::create_dir(&directory).unwrap();
+        let mut log = Log::new();
+        log.destination.go_to(open(&path));
+        assert!(log.write("one\n", 0));
+        fs::remove_dir_all(&directory).unwrap();
+
+        assert!(!log.write("two\nthree\n", 7));
+        assert!(log.destination.is_failing());
+        let told = format!(
+            "ERROR log file takes no lines, they are kept as far as there is room, and tried again log_file={} \
+             error=\"No such file or directory (os error 2)\"",
+            path.display()
+        );
+        assert_eq!(log.stderr(), [told]);
+        // Nothing is tried before its time, and what fails again is not said again.
+        fs::create_dir(&directory).unwrap();
+        assert!(!log.destination.write(log.now, 9) && !path.exists());
+        fs::remove_dir(&directory).unwrap();
+        log.later();
+        assert!(!log.destination.write(log.now, 9));
+        assert_eq!(log.stderr(), [""; 0]);
+        fs::create_dir(&directory).unwrap();
+        log.later();
+        assert!(log.destination.write(log.now, 9));
+        assert!(log.write("four\n", 0));
+
+        let told = format!(
+            "WARN log file takes lines again log_file={} lost=9",
+            path.display()
+        );
+        assert_eq!(log.stderr(), [told]);
+        let written = messages(&fs::read_to_string(&path).unwrap());
+        let expected = [
+            "two",
+            "three",
+            "WARN log lines were dropped lines=7",
+            "four",
+        ];
+        assert_eq!(written, expected);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_opened_yet_is_taken_as_soon_as_it_can() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("later/a.log");
+        let mut log = Log::new();
+        log.destination.want(settings(path.clone()), log.now);
+
+        log.destination.open_wanted(log.now);
+        assert!(log.write("one\n", 0));
+        assert_eq!(log.stderr(), ["one"]);
+        fs::create_dir(path.parent().unwrap()).unwrap();
+        log.destination.open_wanted(log.now);
+        assert!(!path.exists(), "it is not time yet");
+        log.later();
+        log.destination.open_wanted(log.now);
+        assert!(log.write("two\n", 0));
+
+        let told = format!("INFO the log goes to a file log_file={}", path.display());
+        assert_eq!(log.stderr(), [told]);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "two\n");
+        assert_eq!(log.destination.next_try(), None);
+    }
+
+    #[test]
+    fn what_a_file_has_not_taken_goes_to_stderr_at_the_end() {
+        let mut log = Log::new();
+        log.destination.go_to(open(Path::new("/dev/full")));
+        assert!(!log.write("one\ntwo\n", 0));
+        assert_eq!(log.stderr().len(), 1, "it is said that the file fails");
+
+        log.destination.give_up_file();
+        assert!(log.destination.write(log.now, 0));
+        assert!(log.write("three\n", 0));
+
+        assert_eq!(log.stderr(), ["one", "two", "three"]);
+    }
+
+    #[test]
+    fn what_stderr_does_not_take_is_counted() {
+        let mut log = Log::new();
+        assert!(log.write("one\n", 2));
+        let expected = ["one", "WARN log lines were dropped lines=2"];
+        assert_eq!(log.stderr(), expected);
+    }
+}
