@@ -9,7 +9,7 @@ pub(crate) mod guess_rate;
 pub(crate) mod password_hash;
 pub(crate) mod verified;
 
-use tracing::info;
+use tracing::{info, warn};
 
 use self::access::{Access, PathRules};
 use self::credentials::Credentials;
@@ -20,6 +20,8 @@ pub struct Auth {
     pub(crate) credentials: Credentials,
     /// The rules for paths. A handler's own rule comes before them.
     pub(crate) paths: PathRules,
+    /// A sentence for each thing that makes this less safe than it looks, or that may be a typing error.
+    pub(crate) remarks: Vec<String>,
 }
 
 impl Auth {
@@ -29,14 +31,17 @@ impl Auth {
     }
 }
 
-/// Logs how many users and tokens there are.
+/// Logs how many users and tokens there are, and what is remarkable about them.
 pub(crate) fn tell(auth: Option<&Auth>) {
-    let Some(Auth { credentials, .. }) = auth else {
+    let Some(auth) = auth else {
         return info!("every peer may enter");
     };
-    let (users, tokens) = credentials.counts();
+    let (users, tokens) = auth.credentials.counts();
     info!(
         users,
         tokens, "only users may enter, where no rule says otherwise"
     );
+    for remark in &auth.remarks {
+        warn!(error = %remark, "who may enter may be other than is meant");
+    }
 }

@@ -63,6 +63,9 @@ pub fn check(config: &Config) -> Result<CheckReport, StartError> {
     if let Err(error) = document_root::check(config) {
         report.bad.push(error.to_string());
     }
+    if let Some(auth) = &config.auth {
+        report.notes.extend(auth.remarks.iter().cloned());
+    }
     match logging::check_file(config) {
         Ok(remark) => report.notes.extend(remark),
         Err(error) => report.bad.push(error.to_string()),

@@ -259,6 +259,9 @@ fn check(config: &Config) -> u8 {
     for fault in config.hidden_handlers(&known) {
         note(&format!("{fault:#}"));
     }
+    for sentence in config.rules_without_handler(&known) {
+        note(&sentence);
+    }
     // The handlers of topics may come later.
     for fault in config.topics_without_handler(&known) {
         note(&format!("{fault:#}"));

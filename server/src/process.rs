@@ -1,6 +1,7 @@
 //! What the process is to the system: its clock, threads, memory and files.
 
 pub(crate) mod clock;
+pub(crate) mod file_mode;
 pub mod heap;
 pub mod optional;
 pub(crate) mod priority;

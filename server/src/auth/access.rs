@@ -56,9 +56,9 @@ impl PathRules {
         true
     }
 
-    /// Each rule, in the order added.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Access> {
-        self.0.iter().map(|rule| &rule.access)
+    /// Each rule with its pattern, in the order added.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (String, &Access)> {
+        self.0.iter().map(|rule| (rule.pattern(), &rule.access))
     }
 
     /// The rule for a path, which is percent-decoded.
@@ -72,6 +72,15 @@ impl PathRules {
 }
 
 impl PathRule {
+    /// The pattern, without superfluous slashes.
+    fn pattern(&self) -> String {
+        match (&*self.path, self.is_prefix) {
+            ("", false) => "/".to_owned(),
+            (path, false) => path.to_owned(),
+            (path, true) => format!("{path}/*"),
+        }
+    }
+
     fn matches(&self, path: &str) -> bool {
         match path.strip_prefix(&*self.path) {
             Some("") => true,
@@ -135,6 +144,9 @@ mod tests {
         assert_eq!(*rules.access("/"), Access::Open);
         assert!(rules.add("/a", Access::Required));
         assert_eq!(*rules.access("/a/"), Access::Required);
+        assert!(rules.add("//b/*", Access::Required));
+        let patterns: Vec<String> = rules.iter().map(|(pattern, _)| pattern).collect();
+        assert_eq!(patterns, ["/*", "/a", "/b/*"]);
     }
 
     #[test]

@@ -66,6 +66,14 @@ impl Credentials {
         (users + single, self.tokens.as_ref().map_or(0, Vec::len))
     }
 
+    /// Each name that a rule can have.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        let users = self.users.iter().flat_map(BTreeMap::keys);
+        let single = self.single.iter().map(|single| &single.name);
+        let tokens = self.tokens.iter().flatten().map(|token| &token.name);
+        users.chain(single).chain(tokens).map(|name| &**name)
+    }
+
     /// Whether tokens are taken.
     pub(crate) fn has_tokens(&self) -> bool {
         self.tokens.is_some()
@@ -92,8 +100,10 @@ impl Credentials {
         });
         let users = self.users.as_ref();
         let own = users.and_then(|users| users.get(user));
+        // Looked for in any case: among many users that takes a moment, too.
+        let other = self.other_hash(user);
         Comparison {
-            hash: own.or_else(|| self.other_hash(user)).cloned(),
+            hash: own.or(other).cloned(),
             is_user: own.is_some(),
             is_single,
         }
@@ -163,6 +173,7 @@ fn pair_digest(user: &str, password: &[u8]) -> [u8; 32] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::auth::password_hash::COMPARED;
 
     /// `tea`, by `openssl passwd -6 -salt saltsalt tea`.
     const ANN: &str = "$6$saltsalt$ALYggeVEYq7qBVmrAtSGW/2lVTQvNb6FyLnPgQr6.pppuhpaRfNWYvmZi6E5E2HC8ZGektNiMokKXmsAZzt6O0";
@@ -210,6 +221,16 @@ mod tests {
             let hash = comparison.hash.as_ref().map(PasswordHash::text);
             assert_eq!(hash, Some(ANN), "{user}");
             assert!(!comparison.is_cheap() && !comparison.is_right(b"wrong"));
+        }
+    }
+
+    #[test]
+    fn a_password_costs_one_hash_whether_its_user_exists_or_not() {
+        let credentials = credentials();
+        for user in ["ann", "bob", ""] {
+            let before = COMPARED.get();
+            assert!(!credentials.comparison(user, b"wrong").is_right(b"wrong"));
+            assert_eq!(COMPARED.get() - before, 1, "{user:?}");
         }
     }
 

@@ -56,6 +56,8 @@ impl PasswordHash {
     /// Whether it is the hash of this password. It takes tens of milliseconds, on purpose, and takes equally long
     /// for a right and a wrong password.
     pub(crate) fn is_of(&self, password: &[u8]) -> bool {
+        #[cfg(test)]
+        COMPARED.set(COMPARED.get() + 1);
         let text = &*self.text;
         match self.form {
             HashForm::Bcrypt => bcrypt::verify(password, text).unwrap_or(false),
@@ -118,7 +120,7 @@ fn begins(text: &str, beginnings: &[&str]) -> bool {
 
 fn bcrypt_form(text: &str) -> Result<HashForm, HashFault> {
     let parts: bcrypt::HashParts = text.parse().map_err(|_| HashFault::Damaged("bcrypt"))?;
-    bounded("a cost of", parts.get_cost(), BCRYPT_COST_MAX)?;
+    bounded("a cost of", parts.get_cost().into(), BCRYPT_COST_MAX)?;
     Ok(HashForm::Bcrypt)
 }
 
@@ -129,15 +131,10 @@ fn sha_crypt_form(text: &str) -> Result<HashForm, HashFault> {
     let (salt, hash) = match *fields {
         [salt, hash] => (salt, hash),
         [rounds, salt, hash] => {
-            let rounds = rounds
-                .strip_prefix("rounds=")
-                .and_then(|it| it.parse().ok());
+            let rounds = rounds.strip_prefix("rounds=").and_then(number);
             let rounds = rounds.filter(|rounds| *rounds >= 1_000);
-            bounded(
-                "rounds of",
-                rounds.ok_or(damaged.clone())?,
-                SHA_CRYPT_ROUNDS_MAX,
-            )?;
+            let rounds = rounds.ok_or(damaged.clone())?;
+            bounded("rounds of", rounds, SHA_CRYPT_ROUNDS_MAX)?;
             (salt, hash)
         }
         _ => return Err(damaged),
@@ -155,19 +152,37 @@ fn sha_crypt_form(text: &str) -> Result<HashForm, HashFault> {
 
 fn argon2id_form(text: &str) -> Result<HashForm, HashFault> {
     let damaged = HashFault::Damaged("Argon2");
+    // Read first, since numbers past 32 bits are none to the parser.
+    let params = text.split('$').find(|part| part.starts_with("m="));
+    for param in params.into_iter().flat_map(|params| params.split(',')) {
+        let (name, value) = param.split_once('=').unwrap_or_default();
+        let value = number(value).ok_or(damaged.clone())?;
+        match name {
+            "m" => bounded("m (KiB) of", value, ARGON2_KIB_MAX)?,
+            "t" => bounded("t of", value, ARGON2_PASSES_MAX)?,
+            "p" => bounded("p of", value, ARGON2_LANES_MAX)?,
+            _ => {}
+        }
+    }
     let hash = phc::PasswordHash::new(text).map_err(|_| damaged.clone())?;
     let params = argon2::Params::try_from(&hash).map_err(|_| damaged.clone())?;
     if hash.hash.is_none() || hash.salt.is_none() {
         return Err(damaged);
     }
-    bounded("m (KiB) of", params.m_cost(), ARGON2_KIB_MAX)?;
-    bounded("t of", params.t_cost(), ARGON2_PASSES_MAX)?;
-    bounded("p of", params.p_cost(), ARGON2_LANES_MAX)?;
+    // A parameter that is not written has a default.
+    bounded("m (KiB) of", params.m_cost().into(), ARGON2_KIB_MAX)?;
+    bounded("t of", params.t_cost().into(), ARGON2_PASSES_MAX)?;
+    bounded("p of", params.p_cost().into(), ARGON2_LANES_MAX)?;
     Ok(HashForm::Argon2id)
 }
 
-fn bounded(what: &'static str, found: u32, max: u32) -> Result<(), HashFault> {
-    let (found, max) = (found.into(), max.into());
+/// Reads a number in digits. One that has no room in 64 bits is the largest that has.
+fn number(text: &str) -> Option<u64> {
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| text.parse().unwrap_or(u64::MAX))
+}
+
+fn bounded(what: &'static str, found: u64, max: u64) -> Result<(), HashFault> {
     match found <= max {
         true => Ok(()),
         false => Err(HashFault::TooCostly { what, found, max }),
@@ -177,13 +192,19 @@ fn bounded(what: &'static str, found: u32, max: u32) -> Result<(), HashFault> {
 /// The kinds that are taken, as messages name them.
 const WANTED: &str = "bcrypt (`$2y$`), SHA-crypt (`$5$`, `$6$`) or Argon2 (`$argon2id$`)";
 /// About 2 s of a processor. Each step more takes twice as long.
-const BCRYPT_COST_MAX: u32 = 15;
+const BCRYPT_COST_MAX: u64 = 15;
 /// About 2 s of a processor.
-const SHA_CRYPT_ROUNDS_MAX: u32 = 5_000_000;
+const SHA_CRYPT_ROUNDS_MAX: u64 = 5_000_000;
 /// 256 MiB, for each password that is compared at a time.
-const ARGON2_KIB_MAX: u32 = 256 * 1024;
-const ARGON2_PASSES_MAX: u32 = 16;
-const ARGON2_LANES_MAX: u32 = 64;
+const ARGON2_KIB_MAX: u64 = 256 * 1024;
+const ARGON2_PASSES_MAX: u64 = 16;
+const ARGON2_LANES_MAX: u64 = 64;
+
+#[cfg(test)]
+thread_local! {
+    /// How many passwords this thread has compared with a hash.
+    pub(super) static COMPARED: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
+}
 
 #[cfg(test)]
 mod tests {
@@ -271,6 +292,11 @@ mod tests {
         assert_eq!(costly(&OF_TEA[0].replace("$05$", "$31$")), 31);
         let rounds = OF_TEA[4].replace("10000", "999999999");
         assert_eq!(costly(&rounds), 999_999_999);
+        let rounds = OF_TEA[4].replace("10000", "99999999999999999999");
+        assert_eq!(costly(&rounds), u64::MAX);
+        let four_tib = OF_TEA[5].replace("m=256", "m=4294967296");
+        assert_eq!(costly(&four_tib), 1 << 32);
+        assert_eq!(costly(&OF_TEA[5].replace("p=1", "p=65")), 65);
         assert_eq!(costly(&OF_TEA[5].replace("m=256", "m=4194304")), 4_194_304);
         assert_eq!(costly(&OF_TEA[5].replace("t=2", "t=1000")), 1_000);
     }

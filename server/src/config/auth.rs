@@ -4,11 +4,11 @@ use std::path::Path;
 
 use toml::de::DeValue;
 
-use super::Config;
 use super::credentials_file::{tokens, users};
-use super::fault::{ConfigError, What};
+use super::fault::{ConfigError, What, nearest};
 use super::file::{KeyTable, unknown};
 use super::values::{FileEntry, Reader};
+use super::{Config, handler_table};
 use crate::auth::Auth;
 use crate::auth::access::{Access, PathRules};
 use crate::auth::credentials::{Credentials, SingleUser};
@@ -21,6 +21,8 @@ pub(super) struct AuthDraft {
     /// `USER:PASSWORD`, not checked yet.
     pub(super) credential: Option<String>,
     paths: PathRules,
+    /// What is remarkable about the files that were read.
+    pub(super) remarks: Vec<String>,
 }
 
 impl AuthDraft {
@@ -44,7 +46,7 @@ impl AuthDraft {
     ///
     /// A file cannot be read or has a fault, or users are asked for and there are none.
     pub(super) fn finish(
-        self,
+        mut self,
         config: &Config,
         working_dir: &Path,
     ) -> Result<Option<Auth>, ConfigError> {
@@ -60,14 +62,28 @@ impl AuthDraft {
             .map(|path| users(path, working_dir))
             .transpose()?;
         if self.basic != Some(false) {
-            (credentials.users, credentials.single) = (users, single);
+            credentials.single = single;
+            credentials.users = users.map(|file| {
+                self.remarks.extend(file.exposure);
+                file.says
+            });
         }
         let tokens_file = config.tokens_file.as_deref();
         let tokens = tokens_file.map(|path| tokens(path, working_dir));
-        credentials.tokens = tokens.transpose()?;
+        credentials.tokens = tokens.transpose()?.map(|file| {
+            self.remarks.extend(file.exposure);
+            file.says
+        });
         if credentials.has_users() || credentials.has_tokens() {
-            let paths = self.paths;
-            return Ok(Some(Auth { credentials, paths }));
+            let AuthDraft { paths, remarks, .. } = self;
+            let mut auth = Auth {
+                credentials,
+                paths,
+                remarks,
+            };
+            auth.remarks.extend(unknown_users(&auth, config));
+            auth.remarks.extend(unencrypted(config));
+            return Ok(Some(auth));
         }
         match rule_for_users(&self.paths, config) {
             None => Ok(None),
@@ -76,15 +92,60 @@ impl AuthDraft {
     }
 }
 
+/// A sentence for each name in a rule that no user and no token has.
+fn unknown_users(auth: &Auth, config: &Config) -> Vec<String> {
+    let of_paths = auth.paths.iter();
+    let of_paths = of_paths.map(|(path, access)| (format!("`[auth]` lets into `{path}`"), access));
+    let of_handlers = config.handlers.iter().filter_map(|(name, handler)| {
+        let by = format!("`{}` lets in", handler_table(name));
+        Some((by, handler.access.as_ref()?))
+    });
+    let mut sentences = Vec::new();
+    for (by, access) in of_paths.chain(of_handlers) {
+        let Access::Users(users) = access else {
+            continue;
+        };
+        for user in users {
+            let known = || auth.credentials.names();
+            if known().any(|known| known == user) {
+                continue;
+            }
+            let meant = nearest(user, known());
+            let meant = meant.map(|meant| format!("; did you mean `{meant}`?"));
+            let meant = meant.unwrap_or_default();
+            sentences.push(format!(
+                "{by} `{user}`, which is no user and no token{meant}"
+            ));
+        }
+    }
+    sentences
+}
+
+/// A sentence for each address that other machines reach without TLS.
+fn unencrypted(config: &Config) -> Vec<String> {
+    let reached = config.listen.iter().filter(|endpoint| {
+        let address = endpoint.address();
+        !endpoint.is_tls()
+            && address.is_some_and(|address| !address.ip().to_canonical().is_loopback())
+    });
+    let sentence = |endpoint| {
+        format!(
+            "passwords and tokens cross the network to `{endpoint}` unencrypted; `tls:{endpoint}` in `listen` encrypts \
+             them, and so does a proxy on this machine before a loopback address"
+        )
+    };
+    reached.map(sentence).collect()
+}
+
 /// The table with a rule that asks for users.
 fn rule_for_users(paths: &PathRules, config: &Config) -> Option<String> {
     let asks = |access: &Access| *access != Access::Open;
-    if paths.iter().any(asks) {
+    if paths.iter().any(|(_, access)| asks(access)) {
         return Some("`[auth]`".to_owned());
     }
     let mut handlers = config.handlers.iter();
     let found = handlers.find(|(_, handler)| handler.access.as_ref().is_some_and(asks));
-    found.map(|(name, _)| format!("`{}`", super::handler_table(name)))
+    found.map(|(name, _)| format!("`{}`", handler_table(name)))
 }
 
 /// Reads `USER:PASSWORD`.

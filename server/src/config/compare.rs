@@ -94,6 +94,43 @@ impl Config {
         faults.collect()
     }
 
+    /// A sentence for each path of `[auth]` at which nothing lies, where one of the `known` handlers may be meant.
+    ///
+    /// A handler may come later, so this is no fault.
+    pub fn rules_without_handler(&self, known: &[String]) -> Vec<String> {
+        let patterns = self.auth.iter().flat_map(|auth| auth.paths.iter());
+        let patterns: Vec<String> = patterns.map(|(pattern, _)| pattern).collect();
+        let bare = |pattern: &str| {
+            let path = pattern.strip_suffix("/*").unwrap_or(pattern);
+            path.trim_start_matches('/').to_owned()
+        };
+        let is_at_or_below = |name: &str, path: &str| {
+            let rest = name.strip_prefix(path);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let mut sentences = Vec::new();
+        for pattern in &patterns {
+            let path = bare(pattern);
+            let routes = self.routes.iter().map(|route| bare(&route.pattern));
+            let mut names = known.iter().cloned().chain(routes);
+            let is_there = names.any(|name| name.contains('{') || is_at_or_below(&name, &path));
+            let root = self.document_root.as_ref();
+            if is_there || root.is_some_and(|root| root.join(&path).exists()) {
+                continue;
+            }
+            let others = known.iter().filter(|name| {
+                let is_of = |pattern: &String| bare(pattern) == **name;
+                !patterns.iter().any(is_of)
+            });
+            if let Some(meant) = near(&path, &others.cloned().collect::<Vec<_>>()) {
+                sentences.push(format!(
+                    "`[auth]` has a rule for `{pattern}`, where no handler answers; did you mean `/{meant}`?"
+                ));
+            }
+        }
+        sentences
+    }
+
     /// The patterns of `[topics]` that name a handler which is not among `known`.
     ///
     /// Such a handler may come later, and its topics have their policy then. So a server that runs warns, and `wshd

@@ -10,16 +10,26 @@ use super::fault::{ConfigError, ConfigFault, CredentialFault, What};
 use super::source::{BYTES_MAX, Place};
 use crate::auth::credentials::Token;
 use crate::auth::password_hash::PasswordHash;
+use crate::process::file_mode::exposure;
 use crate::process::regular_file::{self, Links};
+
+/// What a file says, and a sentence if every user of the machine can read it.
+pub(super) struct CredentialsFile<T> {
+    pub(super) says: T,
+    pub(super) exposure: Option<String>,
+}
+
+/// The users of a file, with their hashes.
+type Users = BTreeMap<Box<str>, PasswordHash>;
 
 /// Reads a file of users as htpasswd writes it: lines `NAME:HASH`. What follows another colon is a comment.
 pub(super) fn users(
     path: &Path,
     working_dir: &Path,
-) -> Result<BTreeMap<Box<str>, PasswordHash>, ConfigError> {
+) -> Result<CredentialsFile<Users>, ConfigError> {
     let mut users = BTreeMap::new();
     let mut lines = BTreeMap::new();
-    read(path, working_dir, "`NAME:HASH`", |name, rest, number| {
+    let exposure = read(path, working_dir, "`NAME:HASH`", |name, rest, number| {
         match lines.entry(name.to_owned()) {
             Entry::Vacant(entry) => entry.insert(number),
             Entry::Occupied(first) => {
@@ -35,13 +45,17 @@ pub(super) fn users(
         users.insert(name.into(), hash);
         Ok(())
     })?;
-    Ok(users)
+    let says = users;
+    Ok(CredentialsFile { says, exposure })
 }
 
 /// Reads a file of tokens: lines `NAME:sha256:HEX`. A name may have several tokens, as while one replaces another.
-pub(super) fn tokens(path: &Path, working_dir: &Path) -> Result<Vec<Token>, ConfigError> {
+pub(super) fn tokens(
+    path: &Path,
+    working_dir: &Path,
+) -> Result<CredentialsFile<Vec<Token>>, ConfigError> {
     let mut tokens = Vec::new();
-    read(path, working_dir, "`NAME:sha256:HEX`", |name, rest, _| {
+    let exposure = read(path, working_dir, "`NAME:sha256:HEX`", |name, rest, _| {
         let name = name.to_owned();
         if rest.starts_with('$') {
             return Err(CredentialFault::SlowHash { name });
@@ -57,16 +71,18 @@ pub(super) fn tokens(path: &Path, working_dir: &Path) -> Result<Vec<Token>, Conf
         });
         Ok(())
     })?;
-    Ok(tokens)
+    let says = tokens;
+    Ok(CredentialsFile { says, exposure })
 }
 
 /// Calls `take` for the name, the rest and the number of each line. Blank lines and those with `#` say nothing.
+/// Answers a sentence if every user of the machine can read the file.
 fn read(
     path: &Path,
     working_dir: &Path,
     wanted: &'static str,
     mut take: impl FnMut(&str, &str, usize) -> Result<(), CredentialFault>,
-) -> Result<(), ConfigError> {
+) -> Result<Option<String>, ConfigError> {
     let read = regular_file::read(path, Links::Followed, BYTES_MAX);
     let content = read.map_err(|error| ConfigError::NoCredentials {
         path: path.to_owned(),
@@ -75,7 +91,10 @@ fn read(
     let file = path.strip_prefix(working_dir).unwrap_or(path);
     let file = file.display().to_string();
     let mut faults = Vec::new();
-    for (index, line) in content.bytes.split(|byte| *byte == b'\n').enumerate() {
+    // Editors of other systems begin a text with it.
+    let bytes = content.bytes.strip_prefix(BYTE_ORDER_MARK);
+    let bytes = bytes.unwrap_or(&content.bytes);
+    for (index, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
         let number = index + 1;
         let fault = |name: &str, what| ConfigFault {
             place: place(&file, number, name),
@@ -103,10 +122,12 @@ fn read(
         }
     }
     match faults.is_empty() {
-        true => Ok(()),
+        true => Ok(exposure(path, &content.metadata)),
         false => Err(ConfigError::BadCredentials(faults)),
     }
 }
+
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// The place of a line, of which only the name is shown.
 fn place(file: &str, line: usize, name: &str) -> Place {

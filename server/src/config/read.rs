@@ -49,6 +49,12 @@ impl Flags {
                 let base = file.parent().unwrap_or(working_dir);
                 let (mut draft, routes) = file::parse(&source, base, &flags, working_dir)?;
                 draft.config.file = Some(file);
+                let is_password_in_file =
+                    draft.auth.credential.is_some() && flags.text(CREDENTIAL).is_none();
+                if is_password_in_file {
+                    let exposure = source.exposure().map(str::to_owned);
+                    draft.auth.remarks.extend(exposure);
+                }
                 (draft, routes)
             }
         };
@@ -175,5 +181,7 @@ fn listen_fault(
 
 /// The longest path of a Unix socket on Linux (`unix(7)`), without the NUL behind it.
 pub(super) const SOCKET_PATH_BYTES_MAX: usize = 107;
+/// The setting that says a password in plain text.
+const CREDENTIAL: &str = "basic_auth_credential";
 /// Where the file is looked for when it is not named.
 const PLACES: [&str; 2] = ["config.toml", "config/config.toml"];

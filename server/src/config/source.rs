@@ -6,7 +6,8 @@ use std::ops::Range;
 use std::path::Path;
 
 use super::fault::{ConfigError, ConfigFault, What};
-use crate::process::regular_file::{self, Links};
+use crate::process::file_mode::exposure;
+use crate::process::regular_file::{self, Content, Links};
 
 /// Where something is written: `config.toml:14:1`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,28 +56,36 @@ pub(super) struct Source {
     text: String,
     /// Where each line begins. It is kept, since each key asks for its place.
     lines: Vec<usize>,
+    /// A sentence if every user of the machine can read it.
+    exposure: Option<String>,
 }
 
 impl Source {
     fn new(file: String, text: String) -> Source {
         let after_newlines = text.match_indices('\n').map(|(at, _)| at + 1);
         let lines = std::iter::once(0).chain(after_newlines).collect();
-        Source { file, text, lines }
+        Source {
+            file,
+            text,
+            lines,
+            exposure: None,
+        }
     }
 
     /// Reads a file. Messages name it relative to the working directory, if it lies below that.
     pub(super) fn read(path: &Path, working_dir: &Path) -> Result<Source, ConfigError> {
         let read = regular_file::read(path, Links::Followed, BYTES_MAX);
-        let bytes = read
-            .map_err(|error| ConfigError::Unreadable {
-                path: path.to_owned(),
-                source: error.into(),
-            })?
-            .bytes;
+        let Content { bytes, metadata } = read.map_err(|error| ConfigError::Unreadable {
+            path: path.to_owned(),
+            source: error.into(),
+        })?;
         let shown = path.strip_prefix(working_dir).unwrap_or(path);
         let file = shown.display().to_string();
         match String::from_utf8(bytes) {
-            Ok(text) => Ok(Source::new(file, text)),
+            Ok(text) => Ok(Source {
+                exposure: exposure(path, &metadata),
+                ..Source::new(file, text)
+            }),
             Err(error) => {
                 let valid = error.utf8_error().valid_up_to();
                 let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
@@ -87,6 +96,11 @@ impl Source {
                 }]))
             }
         }
+    }
+
+    /// A sentence if every user of the machine can read the file.
+    pub(super) fn exposure(&self) -> Option<&str> {
+        self.exposure.as_deref()
     }
 
     pub(super) fn text(&self) -> &str {

@@ -1,6 +1,7 @@
 //! The whole of the configuration: real files, the flags as they are typed, a made-up environment.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
@@ -31,10 +32,19 @@ impl Start {
     }
 
     fn file(self, name: &str, text: &str) -> Start {
+        self.bytes(name, text.as_bytes())
+    }
+
+    fn bytes(self, name: &str, bytes: &[u8]) -> Start {
         let path = self.path(name);
         fs::create_dir_all(path.parent().expect("it has one")).expect("its directory");
-        fs::write(path, text).expect("writing");
+        fs::write(path, bytes).expect("writing");
         self
+    }
+
+    fn set_mode(&self, name: &str, mode: u32) {
+        let mode = fs::Permissions::from_mode(mode);
+        fs::set_permissions(self.path(name), mode).expect("chmod");
     }
 
     fn variable(mut self, name: &'static str, value: &'static str) -> Start {

@@ -223,7 +223,11 @@ mod tests {
             ..Credentials::default()
         };
         let paths = PathRules::default();
-        Auth { credentials, paths }
+        Auth {
+            credentials,
+            paths,
+            remarks: Vec::new(),
+        }
     }
 
     fn told(verdict: Verdict) -> String {

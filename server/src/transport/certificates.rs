@@ -16,7 +16,8 @@ use rustls::{Error, InconsistentKeys, RootCertStore};
 use webpki::{EndEntityCert, KeyUsage};
 
 use crate::config::CertificatePair;
-use crate::process::regular_file::{self, Links, NotRead};
+use crate::process::file_mode::exposure;
+use crate::process::regular_file::{self, Content, Links, NotRead};
 
 /// Why the files of TLS cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -74,6 +75,8 @@ pub(super) struct Certificate {
     pub(super) names: Vec<String>,
     /// What a client may find wrong with it, in words.
     pub(super) remark: Option<String>,
+    /// A sentence if every user of the machine can read the key.
+    pub(super) exposure: Option<String>,
 }
 
 /// Reads a pair. The key is that of the certificate, which stands first in its chain.
@@ -82,7 +85,7 @@ pub(super) fn read_pair(
     provider: &CryptoProvider,
 ) -> Result<Certificate, TlsFault> {
     let chain = certificates(&pair.certificate)?;
-    let key = key(&pair.key)?;
+    let (key, exposure) = key(&pair.key)?;
     let certificate = &pair.certificate;
     let key = CertifiedKey::from_der(chain, key, provider).map_err(|error| match error {
         Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => TlsFault::OtherKey {
@@ -107,6 +110,7 @@ pub(super) fn read_pair(
     Ok(Certificate {
         names,
         remark,
+        exposure,
         key: Arc::new(key),
     })
 }
@@ -129,7 +133,7 @@ pub(super) fn read_authorities(path: &Path) -> Result<RootCertStore, TlsFault> {
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsFault> {
-    let pem = read(path)?;
+    let pem = read(path)?.bytes;
     let chain = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
     let chain = chain.map_err(|error| unusable(path, error))?;
     if chain.is_empty() {
@@ -139,8 +143,10 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsFault> {
     Ok(chain)
 }
 
-fn key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsFault> {
-    let pem = read(path)?;
+/// A private key, and a sentence if every user of the machine can read it.
+fn key(path: &Path) -> Result<(PrivateKeyDer<'static>, Option<String>), TlsFault> {
+    let Content { bytes, metadata } = read(path)?;
+    let pem = bytes;
     let has = |words: &[u8]| pem.windows(words.len()).any(|it| it == words);
     if has(b"BEGIN ENCRYPTED PRIVATE KEY") || has(b"Proc-Type: 4,ENCRYPTED") {
         let path = path.to_owned();
@@ -148,19 +154,19 @@ fn key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsFault> {
     }
     let key = PrivateKeyDer::pem_slice_iter(&pem).next();
     let key = key.transpose().map_err(|error| unusable(path, error))?;
-    key.ok_or_else(|| TlsFault::Missing {
+    let key = key.ok_or_else(|| TlsFault::Missing {
         path: path.to_owned(),
         wanted: "PRIVATE KEY",
-    })
+    })?;
+    Ok((key, exposure(path, &metadata)))
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, TlsFault> {
+fn read(path: &Path) -> Result<Content, TlsFault> {
     let read = regular_file::read(path, Links::Followed, FILE_BYTES_MAX);
-    let content = read.map_err(|error: NotRead| TlsFault::Unreadable {
+    read.map_err(|error: NotRead| TlsFault::Unreadable {
         path: path.to_owned(),
         why: error.to_string(),
-    })?;
-    Ok(content.bytes)
+    })
 }
 
 fn unusable(path: &Path, why: impl fmt::Display) -> TlsFault {

@@ -88,6 +88,9 @@ fn offered(config: &TlsConfig) -> Result<Option<Arc<ServerConfig>>, TlsFault> {
             Some(remark) => warn!(names = %certificate.names.join(", "), "certificate {remark}"),
             None => info!(names = %certificate.names.join(", "), "certificate read"),
         }
+        if let Some(exposure) = &certificate.exposure {
+            warn!(error = %exposure, "a private key is not private");
+        }
     }
     let mut offered = builder.with_cert_resolver(Arc::new(CertificatesByName::new(read)));
     // What HTTP/2 would need is not there, and a client that wants nothing else is told at once (RFC 7301 §3.2).

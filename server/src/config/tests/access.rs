@@ -168,6 +168,131 @@ fn a_rule_that_asks_for_users_wants_some() {
 }
 
 #[test]
+fn what_may_be_other_than_is_meant_is_remarked_and_is_no_fault() {
+    let remarks = |text: &str, arguments: &[&str]| {
+        let start = Start::new()
+            .file("config.toml", text)
+            .file("users", &format!("ann:{OF_TEA}\n"))
+            .file("tokens", "");
+        for private in ["users", "tokens", "config.toml"] {
+            start.set_mode(private, 0o600);
+        }
+        start
+            .read(arguments)
+            .auth
+            .expect("there are users")
+            .remarks
+            .clone()
+    };
+    let users = "users_file = \"users\"\n";
+    assert_eq!(remarks(users, &[]), [""; 0]);
+    assert_eq!(
+        remarks(
+            &format!(
+                "{users}[auth]\n\"/a/*\" = [\"ann\", \"anne\"]\n[handler.\"b/c\"]\nauth = [\"zoe\"]\n"
+            ),
+            &[]
+        ),
+        [
+            "`[auth]` lets into `/a/*` `anne`, which is no user and no token; did you mean `ann`?",
+            "`[handler.\"b/c\"]` lets in `zoe`, which is no user and no token",
+        ]
+    );
+    let unencrypted = |address: &str| {
+        format!(
+            "passwords and tokens cross the network to `{address}` unencrypted; `tls:{address}` in `listen` encrypts \
+             them, and so does a proxy on this machine before a loopback address"
+        )
+    };
+    let listen =
+        "listen = [\"127.0.0.1:1\", \"[::1]:1\", \"unix:a.sock\", \"0.0.0.0:2\", \"[::]:2\"]\n";
+    assert_eq!(
+        remarks(&format!("{listen}{users}"), &[]),
+        [unencrypted("0.0.0.0:2"), unencrypted("[::]:2")]
+    );
+    assert_eq!(
+        remarks(&format!("{listen}tokens_file = \"tokens\"\n"), &[]).len(),
+        2
+    );
+}
+
+#[test]
+fn a_file_with_secrets_that_every_user_can_read_is_remarked() {
+    let text =
+        "users_file = \"users\"\ntokens_file = \"tokens\"\nbasic_auth_credential = \"bob:tea\"\n";
+    let start = Start::new()
+        .file("config.toml", text)
+        .file("users", "")
+        .file("tokens", "");
+    for (name, mode) in [("config.toml", 0o604), ("users", 0o644), ("tokens", 0o606)] {
+        start.set_mode(name, mode);
+    }
+    let remarks = |arguments: &[&str]| {
+        let auth = start.read(arguments).auth.expect("there are users");
+        let said = |remark: &String| {
+            let (path, said) = remark.split_once("` can be ").expect("a remark on a file");
+            let name = path.rsplit('/').next().unwrap_or_default();
+            format!("{name} {}", said.split(' ').next().unwrap_or_default())
+        };
+        auth.remarks.iter().map(said).collect::<Vec<_>>()
+    };
+
+    assert_eq!(
+        remarks(&[]),
+        ["config.toml read", "users read", "tokens changed"]
+    );
+    // Nothing that counts is in the file then.
+    assert_eq!(
+        remarks(&["--basic-auth-credential=bob:tea"]),
+        ["users read", "tokens changed"]
+    );
+    assert_eq!(
+        remarks(&["--basic-auth=false"]),
+        ["config.toml read", "tokens changed"]
+    );
+}
+
+#[test]
+fn a_rule_for_a_path_that_looks_like_a_handler_names_it() {
+    let text = "users_file = \"users\"\n[routes]\n\"/alias\" = \"/chat\"\n[auth]\n\"/chta\" = \"open\"\n\"/echo/*\" = \"open\"\n\
+                \"/alias\" = \"open\"\n\"/pages/*\" = \"open\"\n\"/ech\" = \"open\"\n\"/*\" = \"required\"\n";
+    let start = Start::new().file("config.toml", text).file("users", "");
+    let known = ["chat", "echo"].map(str::to_owned);
+
+    assert_eq!(
+        start.read(&[]).rules_without_handler(&known),
+        ["`[auth]` has a rule for `/chta`, where no handler answers; did you mean `/chat`?"]
+    );
+    assert_eq!(start.read(&[]).rules_without_handler(&[]), [""; 0]);
+}
+
+#[test]
+fn a_file_as_other_systems_write_it_has_the_same_users() {
+    let name = "a".repeat(10_000);
+    let users = format!("\u{feff}ann:{OF_TEA}\r\n\t# staff\r\n \r\n{name}:{OF_TEA}:{name}\r\n");
+    let config = Start::new()
+        .file("users", &users)
+        .read(&["--users-file=users"]);
+    let auth = config.auth.expect("there are users");
+    for user in ["ann", &name] {
+        assert!(auth.credentials.comparison(user, b"tea").is_right(b"tea"));
+    }
+    assert_eq!(auth.credentials.counts(), (2, 0));
+
+    let not_utf8 = Start::new().bytes("users", b"ann:geheim\xff\n");
+    assert_eq!(
+        not_utf8.error(&["--users-file=users"]),
+        "users:1:1: the file is not UTF-8 text"
+    );
+    // A hash may be that of an empty password; no hash at all is none.
+    let none = Start::new().file("users", "ann:\n");
+    assert!(
+        none.error(&["--users-file=users"])
+            .contains("user `ann` has no known hash")
+    );
+}
+
+#[test]
 fn a_handlers_own_rule_comes_before_that_of_the_path() {
     let text = "users_file = \"users\"\n[auth]\n\"/*\" = \"open\"\n\"/b/*\" = [\"ann\"]\n[handler.a]\nauth = \"required\"\n";
     let start = Start::new().file("config.toml", text).file("users", "");

@@ -285,6 +285,9 @@ impl Reconciler {
             // The handler may be put there later.
             warn!(error = %fault, "configured, and not there yet");
         }
+        for error in config.rules_without_handler(&known) {
+            warn!(error, "a rule may be meant for another path");
+        }
         for fault in config.hidden_handlers(&known) {
             warn!(error = %fault, "a route hides a handler");
         }
