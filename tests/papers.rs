@@ -235,6 +235,24 @@ fn the_tests_of_pywebsocket_that_fail_are_told_with_the_reason() {
 }
 
 #[test]
+fn the_answers_that_differ_from_those_of_pywebsocket_are_counted() {
+    let file = root().join("tests/pywebsocket/differences.txt");
+    let differences = fs::read_to_string(file).expect("the differences");
+    let count = differences.matches("\n  there  ").count();
+    assert!(count > 20, "{count}");
+
+    let words: Vec<_> = pywebsocket()
+        .split_whitespace()
+        .map(str::to_owned)
+        .collect();
+    let told = format!("[{count} differences](tests/pywebsocket/differences.txt)");
+    assert!(
+        words.join(" ").contains(&told),
+        "PYWEBSOCKET.md lacks `{told}`"
+    );
+}
+
+#[test]
 fn what_is_shown_to_those_who_come_from_pywebsocket_is_compiled_and_tested() {
     let without_blanks = |text: &str| text.split_whitespace().collect::<String>();
     let tested = fs::read_to_string(root().join("plugin-api/tests/pywebsocket.rs"));

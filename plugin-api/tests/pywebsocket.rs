@@ -106,6 +106,56 @@ fn a_session_finds_what_its_handshake_left_and_has_the_request() {
     assert_eq!(ann.connect().receive().unwrap(), "hello Ann at /tea, in de");
 }
 
+/// What the paper says of each attribute of `request`, in one line.
+fn describe(conn: BlockingConn, request: &Request) -> Result {
+    // Every line in its order, as `get_memorized_lines` has them.
+    let own = request.headers().filter(|(name, _)| name.starts_with("X-"));
+    let own = own.map(|(name, value)| format!("{name}={}", value.escape_ascii()));
+    let told = [
+        String::from_utf8_lossy(request.target()).into_owned(),
+        request.path().to_owned(),
+        request.query("name").unwrap_or_default().to_owned(),
+        request.header("x-first").unwrap_or_default().to_owned(),
+        request.cookie("b").unwrap_or_default().to_owned(),
+        own.collect::<Vec<_>>().join(" "),
+        request
+            .remote_addr()
+            .map_or(String::new(), |it| it.to_string()),
+        request
+            .client_addr()
+            .map_or(String::new(), |it| it.to_string()),
+        request.origin().unwrap_or_default().to_owned(),
+        request.protocols().collect::<Vec<_>>().join(" "),
+        request.is_tls().to_string(),
+        conn.is_open().to_string(),
+        conn.closed().is_none().to_string(),
+    ];
+    conn.send(told.join(", "))?;
+    Ok(())
+}
+
+#[test]
+fn each_attribute_of_the_request_is_there() {
+    let server = wsh::test::serve(wsh::descriptor!(blocking describe));
+    let request = server
+        .request("/a%20b?name=Ann+B")
+        .header("X-First", "1")
+        .header("X-Other", "3")
+        .header("X-First", "2")
+        .header("Origin", "https://example.com")
+        .header("Cookie", "a=1; b=2")
+        .protocol("v2")
+        .protocol("v1")
+        .remote_addr("192.0.2.1:4000")
+        .client_addr("192.0.2.2:5000");
+
+    let told = request.connect().receive().unwrap().to_string();
+
+    let expected = "/a%20b?name=Ann+B, /a b, Ann B, 1, 2, X-First=1 X-Other=3 X-First=2, 192.0.2.1:4000, \
+                    192.0.2.2:5000, https://example.com, v2 v1, false, true, true";
+    assert_eq!(told, expected);
+}
+
 fn answer_close(conn: BlockingConn) -> Result {
     while conn.recv().is_some() {}
     // The peer has closed, and has no answer yet. Without the next lines it is its own code.

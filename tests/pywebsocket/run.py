@@ -70,10 +70,7 @@ def main():
     libraries = build()
     status = 0
     with tempfile.TemporaryDirectory(prefix="site-", dir=PLACE) as site:
-        os.mkdir(os.path.join(site, "handlers"), 0o755)
-        for name in EXAMPLES:
-            library = os.path.join(site, "handlers", name + "_wsh.so")
-            shutil.copyfile(os.path.join(libraries, "lib%s_wsh.so" % name), library)
+        add_examples(site, libraries)
         short = {**DIFFERENT, **{name: SHORT for name in COMPRESSED}}
         for what, config, known in [("by default", "", short),
                                     ("with all messages compressed", EAGER, DIFFERENT)]:
@@ -89,7 +86,7 @@ def main():
 
 
 def install():
-    """Fetches pywebsocket's tests once. Returns a python that has what they need, and their directory."""
+    """Fetches pywebsocket once. Returns a python that has it, and the directory of its tests and examples."""
     python = os.path.join(PLACE, "venv", "bin", "python")
     source = os.path.join(PLACE, "source")
     standalone = os.path.join(source, "pywebsocket3", "standalone.py")
@@ -97,7 +94,7 @@ def install():
         shutil.rmtree(PLACE, ignore_errors=True)
         subprocess.check_call([sys.executable, "-m", "venv", os.path.join(PLACE, "venv")])
         pip = [python, "-m", "pip", "-q", "--disable-pip-version-check"]
-        subprocess.check_call(pip + ["install", "six==1.17.0"])
+        subprocess.check_call(pip + ["install", VERSION, "six==1.17.0"])
         subprocess.check_call(pip + ["download", "--no-deps", "--no-binary", ":all:", "-d", PLACE, VERSION])
         [archive] = glob.glob(os.path.join(PLACE, "*.tar.gz"))
         with tempfile.TemporaryDirectory(dir=PLACE) as place, tarfile.open(archive) as packed:
@@ -116,6 +113,14 @@ def build():
     metadata = ["cargo", "metadata", "--format-version", "1", "--no-deps"]
     metadata = json.loads(subprocess.check_output(metadata, cwd=ROOT))
     return os.path.join(metadata["target_directory"], "release")
+
+
+def add_examples(site, libraries):
+    """Puts the example handlers into `handlers` of this directory."""
+    os.mkdir(os.path.join(site, "handlers"), 0o755)
+    for name in EXAMPLES:
+        library = os.path.join(site, "handlers", name + "_wsh.so")
+        shutil.copyfile(os.path.join(libraries, "lib%s_wsh.so" % name), library)
 
 
 def run(python, source, libraries, site, config, names):

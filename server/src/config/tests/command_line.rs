@@ -124,6 +124,16 @@ fn every_flag_of_pywebsocket_is_taken_in_every_spelling() {
 }
 
 #[test]
+fn a_switch_that_the_file_has_on_is_off_by_its_flag() {
+    let file = "allow_handlers_outside_root_dir = true\n[tls]\nevery_address = true\n";
+    let start = Start::new().file("config.toml", file);
+
+    let config = start.read(&["--tls=false", "--allow-handlers-outside-root-dir=false"]);
+
+    assert!(!config.tls.every_address && !config.allow_handlers_outside_root_dir);
+}
+
+#[test]
 fn clients_show_certificates_where_something_speaks_tls() {
     let start = Start::new().file("cert.pem", "").file("key.pem", "");
     let tls = ["-t", "-k", "key.pem", "-c", "cert.pem"];
