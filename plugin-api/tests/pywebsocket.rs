@@ -41,7 +41,7 @@ fn check(request: &Request, response: &mut Response) -> Result<Handshake> {
     if request.cookie("token").is_none() {
         return Ok(Handshake::reject(401, "log in first\n"));
     }
-    response.header("X-Served-By", "tea")?;
+    response.header("Set-Cookie", "seen=1; Max-Age=86400")?;
     Ok(Handshake::accept())
 }
 
@@ -55,7 +55,32 @@ fn a_handshake_refuses_with_its_own_status_and_adds_a_header_line() {
         (401, &b"log in first\n"[..])
     );
     let client = server.request("/echo").cookie("token", "x").connect();
-    assert_eq!(client.header("X-Served-By"), Some(&b"tea"[..]));
+    let cookie = client.header("Set-Cookie");
+    assert_eq!(cookie, Some(&b"seen=1; Max-Age=86400"[..]));
+}
+
+fn check_origin(request: &Request, _: &mut Response) -> Result<Handshake> {
+    if request.origin() != Some("http://example.com") {
+        return Ok(Handshake::reject(403, "pages of example.com only\n"));
+    }
+    let target = request.target().escape_ascii();
+    wsh::info!("{} asks for {target}", request.client());
+    Ok(Handshake::accept())
+}
+
+#[test]
+fn a_handshake_judges_the_origin_and_logs_who_asks_for_what() {
+    let handler = wsh::descriptor!(blocking echo, handshake = check_origin, origin = any);
+    let server = wsh::test::serve(handler);
+    let request = server.request("/echo?a=1").client_addr("192.0.2.1:4000");
+
+    let page = request.header("Origin", "http://example.com");
+    drop(page.connect());
+    let refusal = server.request("/echo").try_connect().unwrap_err();
+
+    assert_eq!(refusal.status, 403);
+    let log: Vec<String> = server.log().into_iter().map(|line| line.message).collect();
+    assert_eq!(log, ["192.0.2.1:4000 asks for /echo?a=1"]);
 }
 
 fn choose(request: &Request, response: &mut Response) -> Result<Handshake> {
