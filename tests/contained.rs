@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use tungstenite::Message;
 
 use crate::harness::client::Client;
+use crate::harness::client_frame::frame;
 use crate::harness::server::Server;
 use crate::harness::site::Site;
 
@@ -175,26 +176,29 @@ fn a_peer_that_does_not_read_holds_the_outbound_limit_and_is_let_go() {
     assert_eq!(slow.close_code(), 1008);
 }
 
-/// Sends messages as fast as the server takes them on one thread, while another reads their echoes.
-fn echo_without_reading(config: &str, bytes: usize, count: usize) {
+/// Sends messages of these lengths, again and again, as fast as the server takes them on one thread, while another reads
+/// their echoes.
+fn echo_without_reading(config: &str, lengths: &[usize], rounds: usize) {
     let site = Site::with(&["echo_wsh"]);
     site.write("config.toml", config);
     let server = Server::start(&site);
     let mut client = server.connect("/echo");
-    let payload = vec![b'x'; bytes];
     let mut writer = client.raw_writer();
-    let frame = crate::harness::client_frame::frame(0x82, &payload);
+    let frames = lengths.iter().map(|bytes| frame(0x82, &vec![b'x'; *bytes]));
+    let round = frames.collect::<Vec<_>>().concat();
     let sender = std::thread::spawn(move || {
         use std::io::Write;
-        for _ in 0..count {
+        for _ in 0..rounds {
             writer
-                .write_all(&frame)
+                .write_all(&round)
                 .expect("the server goes on reading in the end");
         }
     });
 
-    for _ in 0..count {
-        assert_eq!(client.receive().len(), payload.len());
+    for _ in 0..rounds {
+        for bytes in lengths {
+            assert_eq!(client.receive().len(), *bytes);
+        }
     }
     sender.join().expect("everything was sent");
 }
@@ -202,12 +206,21 @@ fn echo_without_reading(config: &str, bytes: usize, count: usize) {
 #[test]
 fn an_echo_never_runs_over_a_peer_that_sends_without_reading() {
     // 64 MiB pass although the limit is 1 MiB, and no message is lost.
-    echo_without_reading("", 32 * 1024, 2_000);
+    echo_without_reading("", &[32 * 1024], 2_000);
 }
 
 #[test]
 fn an_echo_of_messages_as_large_as_the_outbound_limit_does_not_run_over_either() {
-    echo_without_reading("[limits]\nmessage_bytes_max = 1048576\n", 1024 * 1024, 40);
+    echo_without_reading("", &[1024 * 1024], 40);
+}
+
+#[test]
+fn an_echo_of_messages_of_any_length_does_not_run_over_a_limit_that_is_shorter_than_some() {
+    let config = "[limits]\nmessage_bytes_max = 10000000\noutbound_bytes_max = 200000\n";
+    let lengths = [
+        10, 150_000, 90_000, 20, 3_000_000, 30_000, 30_000, 30_000, 250_000, 0,
+    ];
+    echo_without_reading(config, &lengths, 20);
 }
 
 #[test]

@@ -106,7 +106,7 @@ fn bombs_at_once_are_each_too_big_and_hold_no_more_than_a_message_may() {
 
 const OFFER: &str = "Sec-WebSocket-Extensions: permessage-deflate\r\n";
 /// The default of `message_bytes_max`.
-const MESSAGE_BYTES_MAX: usize = 64 * 1024;
-/// What a session may hold in the middle of a compressed message: the limit of a message and a decompressor. Half of that
-/// again is for everything else, most of which is memory that the allocator keeps.
-const HELD_KIB_MAX: u64 = (64 + 48) * 3 / 2;
+const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
+/// What a session may hold in the middle of a compressed message: the limit of a message and a decompressor. A quarter of
+/// that again is for everything else, most of which is memory that the allocator keeps.
+const HELD_KIB_MAX: u64 = (1024 + 48) * 5 / 4;

@@ -43,6 +43,7 @@ mod liveness;
 mod loading;
 mod log_file;
 mod logging;
+mod long_messages;
 mod lounge;
 mod memory;
 mod migration;

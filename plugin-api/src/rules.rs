@@ -24,8 +24,16 @@ pub const HEADER_BYTES_MAX: usize = 16 * 1024;
 pub const REJECTION_BYTES_MAX: usize = 1024 * 1024;
 /// The longest answer in bytes of the handler's own, and the most that the client may send after its request then.
 pub const RAW_BYTES_MAX: usize = 1024 * 1024;
-/// The longest message that can be sent, unless the outbound limit is higher.
-pub const MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// The longest message that can be sent, whatever the outbound limit is.
+pub const MESSAGE_BYTES_MAX: usize = 1024 * 1024 * 1024;
+
+/// The longest message that a handler may make of a publication, or of a change of members, in bytes: 64 MiB, or twice
+/// the `payload` if that is more. A callback that writes without an end takes no more memory than this.
+#[must_use]
+pub fn form_bytes_max(payload: usize) -> usize {
+    let twice = payload.saturating_mul(2).min(MESSAGE_BYTES_MAX);
+    twice.max(64 * 1024 * 1024)
+}
 
 /// The kind of a message or of a part, taken apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -318,16 +318,12 @@ impl Session {
         }
     }
 
-    /// Whether the next message, which `input` begins or continues, may go to the handler. A long queue
-    /// is offered to the kernel before that is decided.
+    /// Whether the next message may go to the handler. A long queue is offered to the kernel before that is
+    /// decided.
     #[inline]
-    fn may_deliver(&mut self, input: &[u8]) -> bool {
-        if self.conn.controls.wire.buffered() > 0 {
-            let bytes = self.decoder.announced(input);
-            self.controls().expect_message(bytes);
-            if self.conn.controls.is_congested() {
-                self.controls().wire.flush();
-            }
+    fn may_deliver(&mut self) -> bool {
+        if self.conn.controls.is_congested() {
+            self.controls().wire.flush();
         }
         self.reads()
     }

@@ -174,13 +174,13 @@ fn a_peer_that_reads_late_gets_everything_in_its_order() {
 
 #[test]
 fn large_messages_go_both_ways_over_tls() {
-    let config = "[limits]\nmessage_bytes_max = 16777216\noutbound_bytes_max = 40000000\n";
+    let config = "[limits]\nmessage_bytes_max = 67108864\n";
     let (_site, tls, server) = configured(&["echo_wsh"], &[], config);
     for version in [&TLS12, &TLS13] {
         let mut client = tls.client_of(&[version], None).connect(&server, "/echo");
-        let bytes: Vec<u8> = (0..16_000_000_u32).map(|at| (at % 251) as u8).collect();
+        let bytes: Vec<u8> = (0..64_000_000_u32).map(|at| (at % 251) as u8).collect();
         client.send(Message::binary(bytes.clone()));
-        assert!(client.receive() == Message::binary(bytes), "16 MB");
+        assert!(client.receive() == Message::binary(bytes), "64 MB");
         assert_eq!(client.ask("small"), "small");
     }
 }

@@ -405,7 +405,7 @@ texts! {
     StoreFull: "value" Found::Words("does not fit beside what the handler keeps"),
         "at most `store_bytes_max` in all";
     Message: "message" Found::Bytes, "no more than `outbound_bytes_max` allows, with what waits for the peer";
-    LongMessage: "message" Found::Bytes, "at most 64 MiB, or `outbound_bytes_max` if that is more";
+    LongMessage: "message" Found::Bytes, "at most 1 GiB";
     BetweenParts: "message" Found::Words("comes between the parts of another"),
         "the last part of that one first, by `send_part`";
     Part: "part" Found::Words("is of another kind than the parts before it"),

@@ -7,8 +7,8 @@ use crate::message::{Kind, Message, MessageBuf};
 /// A part of a message of the peer, which the callback [`Session::on_part`](crate::Session::on_part) borrows.
 ///
 /// A message comes in one or more parts, in order. No part of another message comes between them. The cuts mean nothing:
-/// they need not be where the peer's frames end. A part has at most `message_bytes_max` bytes, a limit of the
-/// configuration. A part of text is whole characters. The last part may be empty.
+/// they need not be where the peer's frames end. A part has at most 64 KiB, or fewer where the configuration's
+/// `message_bytes_max` is less. A part of text is whole characters. The last part may be empty.
 ///
 /// ```
 /// use wsh::{Kind, prelude::*};

@@ -287,11 +287,11 @@ impl Controls {
         }
     }
 
-    /// Enforces the outbound limit. One message that is longer than the limit is accepted when the queue is empty.
+    /// Enforces the outbound limit. A queue that is at most half full takes one message of any length.
     fn make_room(&mut self, payload: usize, if_room: bool) -> Result<(), Status> {
         let fits = |wire: &Wire| {
             let after = wire.buffered + limits::frame_len(payload);
-            wire.buffered == 0 || after <= limits::OUTBOUND_BYTES_MAX
+            wire.buffered <= limits::OUTBOUND_BYTES_MAX / 2 || after <= limits::OUTBOUND_BYTES_MAX
         };
         if !fits(&self.wire) {
             self.wire.flush();

@@ -102,5 +102,5 @@ pub(super) fn kind(message: &MessageBuf) -> u32 {
     }
 }
 
-/// The default of the server's `message_bytes_max`.
+/// The longest part that a server makes, unless its `message_bytes_max` is less.
 const PART_BYTES_MAX: usize = 64 * 1024;

@@ -42,7 +42,7 @@ impl Generation {
         if topic.starts_with('/') {
             return item; // it belongs to no handler
         }
-        let (status, form) = sink::collect(rules::MESSAGE_BYTES_MAX, |sink| {
+        let (status, form) = sink::collect(rules::form_bytes_max(bytes.len()), |sink| {
             let (topic, position) = (read::lend(topic.as_bytes()), read::lend(position));
             self.run(|handler| {
                 // SAFETY: the handler that `init` gave, before `shutdown`. All arguments outlive the call.
@@ -66,7 +66,7 @@ impl Generation {
     pub(super) fn presence(&self, change: &MemberChange) -> Option<MailboxItem> {
         let presence = self.vtable.presence?;
         let mut kind = abi::TEXT;
-        let (status, news) = sink::collect(rules::MESSAGE_BYTES_MAX, |sink| {
+        let (status, news) = sink::collect(rules::form_bytes_max(0), |sink| {
             with_change(change, |table| {
                 // SAFETY: the handler that `init` gave, before `shutdown`. All arguments outlive the call.
                 self.run(|handler| unsafe { presence(handler, table, &raw mut kind, sink) })

@@ -58,14 +58,13 @@ fn a_send_waits_until_its_message_fits_also_through_a_reload() {
 fn a_message_that_never_fits_is_refused_at_once_and_the_session_goes_on() {
     fn floods(conn: BlockingConn) -> Result {
         conn.send("before")?;
-        let refused = conn.send(vec![0; 64 * 1024 * 1024 + 1]).unwrap_err();
+        let refused = conn.send(vec![0; 1024 * 1024 * 1024 + 1]).unwrap_err();
         conn.send(refused.to_string())?;
         Ok(())
     }
     let mut client = wsh::test::connect(wsh::descriptor!(blocking floods));
 
-    let refusal = "`message` has 67108865 bytes, \
-                   wanted at most 64 MiB, or `outbound_bytes_max` if that is more";
+    let refusal = "`message` has 1073741825 bytes, wanted at most 1 GiB";
     assert_eq!(received(&mut client), ["before", refusal]);
     assert_eq!(client.closed().unwrap().code, 1000);
 }

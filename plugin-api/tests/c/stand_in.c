@@ -51,8 +51,8 @@ static int break_rules(WshConn *conn) {
     RULE(host->send((WshConn *)(void *)8, WSH_TEXT, NULL, 0), WSH_MISUSE);
     RULE(host->send(conn, WSH_TEXT, NULL, 1), WSH_INVALID);
     RULE(host->send(conn, WSH_TEXT, NULL, SIZE_MAX), WSH_INVALID);
-    RULE(host->send(conn, WSH_BINARY, of_length(0).ptr, 64u * 1024u * 1024u + 1u), WSH_TOO_BIG);
-    RULE(host->send_to(host->ctx, conn->id, WSH_BINARY, of_length(0).ptr, 64u * 1024u * 1024u + 1u),
+    RULE(host->send(conn, WSH_BINARY, of_length(0).ptr, 1024u * 1024u * 1024u + 1u), WSH_TOO_BIG);
+    RULE(host->send_to(host->ctx, conn->id, WSH_BINARY, of_length(0).ptr, 1024u * 1024u * 1024u + 1u),
          WSH_TOO_BIG);
     RULE(host->send_to(host->ctx, conn->id, WSH_BINARY | WSH_IF_ROOM, NULL, 0), WSH_UNSUPPORTED);
     RULE(host->send_to(host->ctx, conn->id, WSH_BINARY | WSH_FOLLOWED, NULL, 0), WSH_UNSUPPORTED);

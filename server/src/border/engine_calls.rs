@@ -20,7 +20,6 @@ use super::watchdog::{Callback, watch};
 use super::{failure_reason, handler_log, refused_calls};
 use crate::engine::node::callbacks::EnvelopeCall;
 use crate::engine::{ChangeKind, PresenceChange};
-use crate::outbound::controls::outgoing::PAYLOAD_BYTES_MAX;
 use crate::sessions::answer::Answer;
 use crate::sessions::prepared_message::PreparedMessage;
 
@@ -84,7 +83,7 @@ impl Plugin {
         let message = call.message;
         let kind = message.kind();
         let payload = message.payload();
-        let mut buffer = SinkBuffer::new(PAYLOAD_BYTES_MAX);
+        let mut buffer = SinkBuffer::new(rules::form_bytes_max(payload.len()));
         let loan = buffer.lend();
         let watched = watch(self.context, Callback::Envelope);
         // SAFETY: `init` gave `handler`, and the caller keeps `shutdown` from running. The topic, the position, the payload
@@ -133,7 +132,7 @@ impl Plugin {
             value: lend_bytes(&change.member.value),
         };
         let mut kind = abi::TEXT;
-        let mut buffer = SinkBuffer::new(PAYLOAD_BYTES_MAX);
+        let mut buffer = SinkBuffer::new(rules::form_bytes_max(0));
         let loan = buffer.lend();
         let watched = watch(self.context, Callback::Presence);
         // SAFETY: `init` gave `handler`, and the caller keeps `shutdown` from running. The table, the kind and the sink with
@@ -162,9 +161,10 @@ impl Plugin {
         kind: u32,
     ) -> Made {
         let words = failure_reason::take_reason_of(self.context);
+        let bytes_max = buffer.bytes_max();
         let why = match (status, buffer.written()) {
             (abi::OK | abi::TOO_BIG, Err(Overflowed)) => {
-                format!("its message is larger than {PAYLOAD_BYTES_MAX} bytes")
+                format!("its message is larger than {bytes_max} bytes")
             }
             (abi::OK, Ok(bytes)) => match prepare(kind, &bytes) {
                 Ok(message) => return Made::Message(message),

@@ -42,13 +42,9 @@ static TABLE: Raw = Raw {
 unsafe extern "C" fn write(conn: *mut abi::Conn, ptr: *const u8, len: usize) -> i64 {
     // SAFETY: *lent memory* for the bytes, *the Conn* for the Conn. Both are used only in this call.
     let (bytes, conn) = unsafe { (borrow(ptr, len), HostConn::of_another_call(conn)) };
-    let bytes_max = conn
-        .as_ref()
-        .map_or(0, |conn| conn.controls.payload_bytes_max());
     let call = || {
         HostCall::Raw(RawCall::Write {
             bytes: LentBytes::new(Bytes { ptr, len }, bytes.ok()),
-            bytes_max,
         })
     };
     amount(call_on_conn(conn, call, |conn| {

@@ -33,7 +33,6 @@ pub(crate) enum HostCall<'a> {
         payload: LentBytes<'a>,
         /// The kind of the message whose first part was sent.
         open: Option<u8>,
-        bytes_max: usize,
     },
     Reserve {
         max: usize,
@@ -44,7 +43,6 @@ pub(crate) enum HostCall<'a> {
         /// Whether `len` bytes or more were reserved.
         is_reserved: bool,
         open: Option<u8>,
-        bytes_max: usize,
     },
     Ping {
         payload: LentBytes<'a>,

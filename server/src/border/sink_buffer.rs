@@ -59,6 +59,11 @@ impl SinkBuffer {
         }
     }
 
+    /// The most bytes that it takes.
+    pub(super) fn bytes_max(&self) -> usize {
+        self.bytes_max
+    }
+
     /// What was written. A plugin that ignores what the sink answers has written a part.
     pub(super) fn written(self) -> Result<Vec<u8>, Overflowed> {
         match self.has_overflowed {

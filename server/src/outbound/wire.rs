@@ -149,13 +149,22 @@ impl Wire {
         self.bytes_out += sent as u64;
         if sent < queued {
             self.sent += sent;
-            self.output.extend_from_slice(bytes);
+            self.keep(bytes);
         } else {
             self.output.clear();
             self.sent = 0;
-            self.output.extend_from_slice(&bytes[sent - queued..]);
+            self.keep(&bytes[sent - queued..]);
         }
         self.stalled_since = (self.buffered() > 0).then(Moment::now);
+    }
+
+    /// Queues what the kernel did not take of many bytes. Where the system has no memory for them, the connection is
+    /// over: its peer decides how long an echo is, and must not end the process by it.
+    fn keep(&mut self, bytes: &[u8]) {
+        match self.output.try_reserve(bytes.len()) {
+            Ok(()) => self.output.extend_from_slice(bytes),
+            Err(_) => self.is_broken = true,
+        }
     }
 
     /// Like `put_raw` of many bytes, with TLS: they are encrypted from where they lie.
@@ -171,7 +180,7 @@ impl Wire {
             sent = tls.send(bytes).unwrap_or(0);
             self.bytes_out += sent as u64;
         }
-        self.output.extend_from_slice(&bytes[sent..]);
+        self.keep(&bytes[sent..]);
         self.stalled_since = (self.buffered() > 0).then(Moment::now);
     }
 
@@ -282,6 +291,8 @@ impl Wire {
         if self.sent >= COMPACT_BYTES && self.sent >= self.buffered() {
             self.output.drain(..self.sent);
             self.sent = 0;
+            // A slow peer of a long message holds no more memory than what it still has to take, or twice that.
+            self.output.shrink_to_fit();
         }
     }
 
@@ -384,35 +395,4 @@ pub(crate) const LARGE_BYTES: usize = 16 * 1024;
 const COMPACT_BYTES: usize = 256 * 1024;
 
 #[cfg(test)]
-mod tests {
-    use std::io::Write;
-    use std::net::Shutdown;
-    use std::os::fd::OwnedFd;
-    use std::os::unix::net::UnixStream;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn what_the_peer_of_a_unix_socket_sent_before_its_close_is_still_to_be_read() {
-        let (near, mut far) = UnixStream::pair().unwrap();
-        near.set_nonblocking(true).unwrap();
-        let near = std::net::TcpStream::from(OwnedFd::from(near));
-        let socket = tokio::net::TcpStream::from_std(near).unwrap();
-        let mut wire = Wire::new(Transport::Plain(socket), Vec::new());
-        far.write_all(b"last").unwrap();
-        assert_eq!(wire.peer_end(), PeerEnd::No);
-        far.shutdown(Shutdown::Write).unwrap();
-        assert_eq!(wire.peer_end(), PeerEnd::Finished);
-
-        drop(far);
-
-        assert_eq!(wire.peer_end(), PeerEnd::Finished);
-        let mut last = [0; 8];
-        while wire.receive(&mut last) == Received::Nothing {
-            let readable = std::future::poll_fn(|cx| wire.poll_readable(cx)).await;
-            readable.unwrap();
-        }
-        assert_eq!(&last[..4], b"last");
-        assert_eq!(wire.peer_end(), PeerEnd::Lost);
-    }
-}
+mod tests;

@@ -81,7 +81,7 @@ impl Session {
                 self.decoder.release();
                 break;
             }
-            if self.state().is_open() && !self.may_deliver(&buffer[at..]) {
+            if self.state().is_open() && !self.may_deliver() {
                 self.unparsed_has_frames = true;
                 break;
             }

@@ -171,7 +171,7 @@ mod tests {
     #[test]
     fn each_cause_has_its_code_its_reason_and_its_word() {
         let limits = SessionLimits::default();
-        let too_big = "message too big: message_bytes_max = 65536";
+        let too_big = "message too big: message_bytes_max = 1048576";
         let fragments = "too many fragments: fragments_max = 4096";
         let unfinished = "message not completed in time: message_timeout_ms = 60000";
         let outbound = "reads too slowly: outbound_bytes_max = 1048576";
@@ -204,7 +204,7 @@ mod tests {
                 1009,
                 too_big,
                 "message_bytes_max",
-                Some(65_536),
+                Some(1_048_576),
             ),
             (
                 Cause::Violation(Violation::TooManyFragments),

@@ -14,6 +14,7 @@ use std::ops::Range;
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
 use self::assembly::Filled;
+use self::measures::part_bytes_max;
 use super::deflate::inflation::Inflation;
 use super::frame::{self, Header};
 use super::mask::{unmask, unmask_whole};
@@ -46,9 +47,10 @@ pub(crate) struct Decoder {
 /// The limits of one message, and whether it is given out whole.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DecoderLimits {
-    /// The bytes of a message, inflated; with `parts` the bytes of one part.
+    /// The bytes of a message, inflated; with `parts` the bytes of one part, if that are fewer than a part may
+    /// have anyway.
     pub(crate) message_bytes_max: u32,
-    /// The frames of a message; with `parts` there is no limit.
+    /// The frames of a message that is short; with `parts` there is no limit.
     pub(crate) fragments_max: u32,
     /// Whether the parts of a message are given out as they come, instead of the whole.
     pub(crate) parts: bool,
@@ -272,9 +274,13 @@ impl Decoder {
 
         let start = *at + header.header_len;
         let arrived = (input.len() - start) as u64;
+        let bytes_max = match self.limits.parts {
+            true => part_bytes_max(&self.limits),
+            false => message_bytes_max,
+        };
         let is_whole = self.open.is_none()
             && header.fin
-            && header.payload_len <= arrived.min(message_bytes_max as u64);
+            && header.payload_len <= arrived.min(bytes_max as u64);
         if is_whole && !is_compressed {
             let payload = start..start + header.payload_len as usize;
             unmask(&mut input[payload.clone()], header.mask);

@@ -138,8 +138,8 @@ impl Contender {
     }
 }
 
-/// Makes a directory with the plugins and a configuration, which differs from the shipped one in the size of a message and in
-/// `more`. Returns the command and the directory.
+/// Makes a directory with the plugins and a configuration, which differs from the shipped one in `more`, lines of `[limits]`
+/// and tables behind them. Returns the command and the directory.
 pub(crate) fn wshd(
     artifacts: &Artifacts,
     port: u16,
@@ -153,9 +153,8 @@ pub(crate) fn wshd(
             .map_err(|error| format!("cannot copy `{}`: {error}", plugin.display()))?;
     }
     let config = site.path().join("config.toml");
-    let text = format!(
-        "listen = [\"127.0.0.1:{port}\"]\nhandlers_dir = \"handlers\"\n\n[limits]\nmessage_bytes_max = {MESSAGE_BYTES_MAX}\n{more}"
-    );
+    let text =
+        format!("listen = [\"127.0.0.1:{port}\"]\nhandlers_dir = \"handlers\"\n\n[limits]\n{more}");
     std::fs::write(&config, text)?;
     Ok((
         artifacts.server.clone(),
@@ -166,8 +165,6 @@ pub(crate) fn wshd(
 
 /// The name of wshd beside wshd with history.
 pub(crate) const WITHOUT_HISTORY: &str = "without history";
-/// The largest payload of any case.
-const MESSAGE_BYTES_MAX: usize = 1 << 20;
 const LIBRARIES: [(&str, Peer); 6] = [
     ("tungstenite", Peer::Tungstenite),
     ("tungstenite-4k", Peer::Tungstenite4k),

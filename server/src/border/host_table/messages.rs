@@ -85,7 +85,6 @@ fn refuse_send(
         kind,
         payload: LentBytes::new(Str { ptr, len }, payload.ok()),
         open: None,
-        bytes_max: usize::MAX,
     };
     refused_calls::log_refusal(CalledWith::Conn(id), &call, status);
     i64::from(status)
@@ -103,7 +102,6 @@ fn send_and_refresh(conn: &mut HostConn, kind: u32, payload: &[u8]) -> i64 {
             kind,
             payload: LentBytes::new(lent_memory::lend_bytes(payload), Some(payload)),
             open: conn.controls.open_message(),
-            bytes_max: conn.controls.payload_bytes_max(),
         };
         refused_calls::log_refusal(CalledWith::Conn(conn.id()), &call, status);
     }
@@ -157,7 +155,6 @@ fn log_refused_commit(
         len,
         is_reserved,
         open: controls.and_then(|controls| controls.open_message()),
-        bytes_max: controls.map_or(0, |controls| controls.payload_bytes_max()),
     };
     refused_calls::log_refusal(
         CalledWith::Conn(conn.map_or(0, |conn| conn.id())),

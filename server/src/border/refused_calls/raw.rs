@@ -10,17 +10,9 @@ use crate::outbound::controls::outgoing::PAYLOAD_BYTES_MAX;
 /// A call of a function of the extension, with the arguments that have rules.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum RawCall<'a> {
-    Write {
-        bytes: LentBytes<'a>,
-        bytes_max: usize,
-    },
-    WriteTo {
-        bytes: LentBytes<'a>,
-    },
-    Answer {
-        bytes: LentBytes<'a>,
-        then: u32,
-    },
+    Write { bytes: LentBytes<'a> },
+    WriteTo { bytes: LentBytes<'a> },
+    Answer { bytes: LentBytes<'a>, then: u32 },
     Accept,
 }
 
@@ -45,7 +37,7 @@ impl RawCall<'_> {
             });
         }
         match self {
-            RawCall::Write { bytes, .. }
+            RawCall::Write { bytes }
             | RawCall::WriteTo { bytes }
             | RawCall::Answer { bytes, .. }
                 if !bytes.is_readable() =>
@@ -53,8 +45,9 @@ impl RawCall<'_> {
                 Some(UNREADABLE)
             }
             // Fewer bytes are too big only together with what a slow peer has not taken.
-            RawCall::Write { bytes, bytes_max } => (bytes.len > bytes_max).then_some(TOO_LONG),
-            RawCall::WriteTo { bytes } => (bytes.len > PAYLOAD_BYTES_MAX).then_some(TOO_LONG),
+            RawCall::Write { bytes } | RawCall::WriteTo { bytes } => {
+                (bytes.len > PAYLOAD_BYTES_MAX).then_some(TOO_LONG)
+            }
             RawCall::Answer { .. } if status == abi::TOO_BIG => {
                 Some("`bytes` and `linger` are 1 MiB at most")
             }

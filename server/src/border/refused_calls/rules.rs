@@ -31,28 +31,17 @@ impl HostCall<'_> {
                 kind,
                 payload,
                 open,
-                bytes_max,
-            } => message_rule(
-                status,
-                kind,
-                Some(payload),
-                Parts::Allowed { open },
-                bytes_max,
-            ),
+            } => message_rule(status, kind, Some(payload), Parts::Allowed { open }),
             HostCall::Reserve { max } => {
-                (max > PAYLOAD_BYTES_MAX).then_some("`max` is at most 64 MiB")
+                (max > PAYLOAD_BYTES_MAX).then_some("`max` is at most 1 GiB")
             }
             HostCall::Commit {
                 is_reserved: false, ..
             } => Some("`reserve`, for as many bytes, is the call with this Conn before `commit`"),
             HostCall::Commit {
-                kind,
-                len,
-                open,
-                bytes_max,
-                ..
-            } if len <= bytes_max => {
-                message_rule(status, kind, None, Parts::Allowed { open }, bytes_max)
+                kind, len, open, ..
+            } if len <= PAYLOAD_BYTES_MAX => {
+                message_rule(status, kind, None, Parts::Allowed { open })
             }
             HostCall::Commit { .. } => Some(TOO_LONG),
             HostCall::Ping { payload } => Some(match payload.is_readable() {
@@ -140,13 +129,7 @@ pub(super) fn whole_message_rule(
     kind: u32,
     payload: LentBytes<'_>,
 ) -> Option<&'static str> {
-    message_rule(
-        status,
-        kind,
-        Some(payload),
-        Parts::Refused,
-        PAYLOAD_BYTES_MAX,
-    )
+    message_rule(status, kind, Some(payload), Parts::Refused)
 }
 
 /// The rule that a message broke. `payload` is `None` where its bytes are gone.
@@ -155,7 +138,6 @@ fn message_rule(
     kind: u32,
     payload: Option<LentBytes<'_>>,
     parts: Parts,
-    bytes_max: usize,
 ) -> Option<&'static str> {
     let opcode = kind & 0xff;
     if payload.is_some_and(|payload| !payload.is_readable()) {
@@ -164,7 +146,7 @@ fn message_rule(
     match status {
         // A shorter message is too big only together with what a slow peer has not taken.
         abi::TOO_BIG => payload
-            .is_some_and(|payload| payload.len > bytes_max)
+            .is_some_and(|payload| payload.len > PAYLOAD_BYTES_MAX)
             .then_some(TOO_LONG),
         abi::UNSUPPORTED if matches!(parts, Parts::Refused) => {
             Some("`kind` has no other bits than WSH_NO_COMPRESS and WSH_TRUSTED_UTF8")
@@ -224,8 +206,7 @@ pub(super) const UNREADABLE: &str =
 /// The rule of a message that its history can never have.
 const LONGER_THAN_HISTORY: &str = "a message to a topic with history is shorter than the `bytes` of the history, and \
                                    than `history_bytes_max`";
-pub(super) const TOO_LONG: &str =
-    "`len` is at most 64 MiB, or `outbound_bytes_max` where that is more";
+pub(super) const TOO_LONG: &str = "`len` is at most 1 GiB";
 
 #[cfg(test)]
 mod tests;

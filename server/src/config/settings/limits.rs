@@ -133,9 +133,10 @@ limits! {
         /// Compression.
         deflate: Deflate = Deflate::default(),
         limits {
-            /// One message after inflation. In a handler that takes messages in parts, one part.
-            message_bytes_max: usize = 64 * KIB, "bytes", 1..=16 * MIB, NextSession;
-            /// Frames of one message.
+            /// One message after inflation. In a handler that takes messages in parts, one part, which has at most
+            /// 64 KiB.
+            message_bytes_max: usize = MIB, "bytes", 1..=1_024 * MIB, NextSession;
+            /// Frames of one message, and one more for each 16 KiB of it.
             fragments_max: usize = 4_096, "frames", COUNTS, NextSession;
             /// Bytes that are accepted for sending and that the kernel has not taken yet. What a session has missed of a
             /// topic that it joins must fit here, and into 1 MiB.

@@ -78,8 +78,8 @@ impl Controls {
         buffered
     }
 
-    /// Whether the queue is so long that the peer is not read: over half its limit, or so long that an
-    /// answer of the next message's length would not fit. Thus an echo never runs over the limit.
+    /// Whether the queue is so long that the peer is not read: over half its limit. A shorter one takes one
+    /// message of any length, and thus an echo never runs over the limit.
     #[inline]
     pub(crate) fn is_congested(&self) -> bool {
         self.wire.buffered() > self.congested_above as usize
@@ -98,23 +98,11 @@ impl Controls {
         let left = half.checked_sub(self.wire.buffered() + frame::HEADER_BYTES_MAX)?;
         self.reads.then_some(left)
     }
-
-    /// Notes that the next message has so many bytes.
-    pub(crate) fn expect_message(&mut self, bytes: usize) {
-        self.congested_above = at_most_u32(limit_beside(bytes, &self.limits));
-    }
 }
 
-/// The length of the queue above which a peer is not read, before a message is expected.
+/// The length of the queue above which a peer is not read.
 pub(super) fn congested_above(limits: &SessionLimits) -> u32 {
     at_most_u32(half_of(limits))
-}
-
-/// Half the outbound limit, or less where an answer of so many bytes leaves less of it.
-fn limit_beside(bytes: usize, limits: &SessionLimits) -> usize {
-    let answer = bytes.saturating_add(frame::HEADER_BYTES_MAX);
-    let left = limits.outbound_bytes_max.saturating_sub(answer);
-    left.min(half_of(limits))
 }
 
 /// As a `u32`, which holds more than the configuration allows: 1 GiB.

@@ -50,7 +50,7 @@ impl Controls {
             return Err(abi::GONE);
         }
         // Before a byte of it is read: such a length is a mistake, and no message.
-        if payload.len() > self.payload_bytes_max() {
+        if payload.len() > PAYLOAD_BYTES_MAX {
             return Err(abi::TOO_BIG);
         }
         let kind = rules::kind(kind)?;
@@ -88,11 +88,6 @@ impl Controls {
     /// The kind of the message that is being sent in parts, if there is one.
     pub(crate) fn open_message(&self) -> Option<u8> {
         self.open_message
-    }
-
-    /// The bytes that a message may have when nothing is queued.
-    pub(crate) fn payload_bytes_max(&self) -> usize {
-        PAYLOAD_BYTES_MAX.max(self.limits.outbound_bytes_max)
     }
 
     /// Memory for `max` bytes of a message: [`Controls::take_reserved`] gives it back to be sent.
@@ -223,10 +218,14 @@ impl Controls {
     }
 
     /// Whether a message fits beside what is queued, once the kernel has taken what it takes.
+    ///
+    /// A queue that is at most half full takes one message of any length. So an answer as long as the message
+    /// that was let in always fits, be it longer than the limit.
     fn fits(&mut self, payload_len: usize) -> bool {
         let needed = payload_len + frame::HEADER_BYTES_MAX;
+        let half = self.half();
         let fits = |wire: &Wire| {
-            wire.buffered() == 0 || wire.buffered() + needed <= self.limits.outbound_bytes_max
+            wire.buffered() <= half || wire.buffered() + needed <= self.limits.outbound_bytes_max
         };
         if fits(&self.wire) {
             return true;
@@ -236,8 +235,7 @@ impl Controls {
         fits(&self.wire)
     }
 
-    /// Closes the session for a message that exceeds the outbound limit. An empty queue takes a message
-    /// of any length.
+    /// Closes the session for a message that exceeds the outbound limit.
     pub(super) fn check_limit(&mut self, payload_len: usize) -> Result<(), abi::Status> {
         if self.fits(payload_len) {
             return Ok(());
@@ -254,5 +252,5 @@ fn is_proven(kind: u32) -> bool {
     kind == abi::BINARY || kind == abi::TEXT | abi::TRUSTED_UTF8
 }
 
-/// The largest message that is taken when nothing is queued, unless the outbound limit is higher.
+/// The longest message that can be sent: as long as the longest that `message_bytes_max` lets in.
 pub(crate) const PAYLOAD_BYTES_MAX: usize = rules::MESSAGE_BYTES_MAX;

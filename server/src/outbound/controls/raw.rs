@@ -3,6 +3,7 @@
 use wsh::abi;
 
 use super::Controls;
+use super::outgoing::PAYLOAD_BYTES_MAX;
 
 impl Controls {
     /// Queues bytes as they are, in order with the frames around them; answers the bytes buffered after
@@ -12,7 +13,7 @@ impl Controls {
             return Err(abi::GONE);
         }
         // Before a byte of them is read.
-        if bytes.len() > self.payload_bytes_max() {
+        if bytes.len() > PAYLOAD_BYTES_MAX {
             return Err(abi::TOO_BIG);
         }
         self.check_limit(bytes.len())?;

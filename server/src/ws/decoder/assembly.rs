@@ -120,10 +120,14 @@ impl Decoder {
             (Some(inflation), Some(open)) if open.is_compressed => {
                 inflation.inflate(piece, ends.message, &mut self.assembly, &mut open.left)
             }
-            _ => {
-                self.assembly.extend_from_slice(piece);
-                Ok(())
-            }
+            _ => match self.assembly.try_reserve(piece.len()) {
+                Ok(()) => {
+                    self.assembly.extend_from_slice(piece);
+                    Ok(())
+                }
+                // A long message must not end the process, where the system has no memory for it.
+                Err(_) => Err(Violation::TooBig),
+            },
         };
         (appended, ends)
     }

@@ -2,7 +2,6 @@
 
 use super::{Decoder, DecoderLimits, LARGE_BYTES, RECEIVE_BYTES_LEAST};
 use crate::buffers::pool::Buffer;
-use crate::ws::frame;
 use crate::ws::violation::Violation;
 
 impl Decoder {
@@ -25,7 +24,9 @@ impl Decoder {
         }
         // Memory grows with what has come; the length in a header is only a limit to it.
         let more = self.assembly.len().max(RECEIVE_BYTES_LEAST).min(left);
-        self.assembly.reserve(more);
+        if self.assembly.try_reserve(more).is_err() {
+            return None; // What comes then goes through `append`, which tells what is wrong.
+        }
         Some((&mut self.assembly, left))
     }
 
@@ -52,25 +53,6 @@ impl Decoder {
         announced.saturating_sub(left)
     }
 
-    /// The bytes of the message that `input` begins or continues, as far as its frames have said. A
-    /// compressed message counts as the longest that is allowed.
-    pub(crate) fn announced(&self, input: &[u8]) -> usize {
-        let next = match self.frame {
-            Some(_) => None,
-            None => frame::parse(input).ok().flatten(),
-        };
-        let is_compressed = match &self.open {
-            Some(open) => open.is_compressed,
-            None => next.is_some_and(|header| header.rsv1),
-        };
-        if is_compressed {
-            return self.message_bytes_max();
-        }
-        let before = self.open.as_ref().map_or(0, |open| open.bytes);
-        let bytes = before.saturating_add(next.map_or(0, |header| header.payload_len));
-        usize::try_from(bytes).map_or(usize::MAX, |bytes| bytes.min(self.message_bytes_max()))
-    }
-
     /// Fails if a message that is given out whole may not go on. It has `bytes` with the frame that
     /// begins, and `fragments` before that.
     pub(super) fn check_limits(
@@ -86,7 +68,10 @@ impl Decoder {
         if bytes > bytes_max as u64 {
             return Err(Violation::TooBig);
         }
-        if fragments == self.limits.fragments_max {
+        // Of a compressed message, what it has inflated to is the length that counts.
+        let length = bytes.max(self.assembly.len() as u64);
+        let more = length / FRAGMENT_BYTES;
+        if u64::from(fragments) >= u64::from(self.limits.fragments_max) + more {
             return Err(Violation::TooManyFragments);
         }
         Ok(())
@@ -100,6 +85,15 @@ fn compressed_bytes_max(message_bytes_max: usize) -> usize {
 }
 
 /// The bytes that one part may have. They hold a whole character behind the start of another.
+///
+/// A limit of long messages does not make parts longer: then a handler that takes messages in parts would
+/// need memory after all.
 pub(super) fn part_bytes_max(limits: &DecoderLimits) -> usize {
-    (limits.message_bytes_max as usize).max(8)
+    (limits.message_bytes_max as usize).clamp(8, PART_BYTES_MAX)
 }
+
+/// For so many bytes a message may have a frame more than its limit of frames. Browsers send long messages in frames of
+/// 128 KB.
+const FRAGMENT_BYTES: u64 = 16 * 1024;
+/// The longest part, as long as what one receive brings.
+const PART_BYTES_MAX: usize = 64 * 1024;

@@ -158,6 +158,30 @@ fn endless_fragments_fail_at_the_limit() {
 }
 
 #[test]
+fn a_long_message_may_have_a_frame_more_for_each_16_kib_of_it() {
+    let limits = DecoderLimits {
+        fragments_max: 2,
+        ..LIMITS
+    };
+    let piece = [7; 16 * 1024];
+    let mut bytes = frame(0x02, &piece);
+    for _ in 0..20 {
+        bytes.extend(frame(0x00, &piece));
+    }
+    let mut whole = bytes.clone();
+    whole.extend(frame(0x80, b"end"));
+    let (said, violation) = decode(&whole, &[50_000], limits);
+    assert_eq!((said.len(), violation), (1, None));
+
+    // There are 21 frames, and there may be 23.
+    for _ in 0..3 {
+        bytes.extend(frame(0x00, b""));
+    }
+    let violation = decode(&bytes, &[50_000], limits).1;
+    assert_eq!(violation, Some(Violation::TooManyFragments));
+}
+
+#[test]
 fn order_of_fragments_is_kept() {
     assert_eq!(
         decode(&frame(0x80, b"x"), &[9], LIMITS).1,
@@ -207,4 +231,15 @@ fn a_message_in_parts_may_be_of_any_length_and_no_part_is_longer_than_a_message_
     // Nor is a message given out whole that lies whole in the input.
     let lengths = part_lengths(Decoder::new(PARTS, None), &mut frame(0x82, &[0; 1001]));
     assert_eq!(lengths, [1000, 1]);
+}
+
+#[test]
+fn a_limit_of_long_messages_makes_no_long_parts() {
+    let limits = DecoderLimits {
+        message_bytes_max: 1 << 30,
+        ..PARTS
+    };
+    let lengths = part_lengths(Decoder::new(limits, None), &mut frame(0x82, &[0; 200_000]));
+
+    assert_eq!(lengths, [65_536, 65_536, 65_536, 3392]);
 }

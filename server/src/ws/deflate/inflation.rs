@@ -199,7 +199,10 @@ impl Inflation {
         loop {
             if output.len() == output.capacity() {
                 let more = output.len().max(OUTPUT_BYTES_LEAST);
-                output.reserve_exact(more.min(left.saturating_add(1)));
+                let more = more.min(left.saturating_add(1));
+                // A long message must not end the process, where the system has no memory for it.
+                let reserved = output.try_reserve_exact(more);
+                reserved.map_err(|_| Violation::TooBig)?;
             }
             let (read, written) = (inflater.total_in(), inflater.total_out());
             let outcome = inflater.decompress_vec(piece, output, FlushDecompress::None);

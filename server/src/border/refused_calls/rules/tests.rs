@@ -18,12 +18,21 @@ fn unreadable(len: usize) -> LentBytes<'static> {
     LentBytes::new(Bytes { ptr, len }, None)
 }
 
+/// One byte more than a message may have. Only the first of them are there, and nothing reads the others.
+fn too_long() -> LentBytes<'static> {
+    let bytes = b"the first";
+    let raw = Bytes {
+        ptr: bytes.as_ptr(),
+        len: PAYLOAD_BYTES_MAX + 1,
+    };
+    LentBytes::new(raw, Some(bytes))
+}
+
 fn send(kind: u32, payload: LentBytes<'_>, open: Option<u8>) -> HostCall<'_> {
     HostCall::Send {
         kind,
         payload,
         open,
-        bytes_max: 100,
     }
 }
 
@@ -47,14 +56,8 @@ fn each_refusal_names_the_argument_and_its_rule() {
         len: 4,
         is_reserved,
         open: None,
-        bytes_max: 100,
     };
-    let write = |bytes| {
-        HostCall::Raw(RawCall::Write {
-            bytes,
-            bytes_max: 1,
-        })
-    };
+    let write = |bytes| HostCall::Raw(RawCall::Write { bytes });
     let answer = |bytes, then| HostCall::Raw(RawCall::Answer { bytes, then });
     let plain = HostCall::Plain {
         name: "reads",
@@ -62,7 +65,7 @@ fn each_refusal_names_the_argument_and_its_rule() {
     };
     for (call, status, told) in [
         (write(unreadable(1)), abi::INVALID, UNREADABLE),
-        (write(text), abi::TOO_BIG, TOO_LONG),
+        (write(too_long()), abi::TOO_BIG, TOO_LONG),
         (write(text), abi::UNSUPPORTED, "`raw = true`"),
         (answer(text, 3), abi::UNSUPPORTED, "`then` is WSH_RAW_CLOSE"),
         (answer(text, 0), abi::UNSUPPORTED, "`raw = true`"),
@@ -92,11 +95,7 @@ fn each_refusal_names_the_argument_and_its_rule() {
             abi::UNSUPPORTED,
             "`kind` has no other bits",
         ),
-        (
-            send(abi::BINARY, lent(&[0; 101]), None),
-            abi::TOO_BIG,
-            TOO_LONG,
-        ),
+        (send(abi::BINARY, too_long(), None), abi::TOO_BIG, TOO_LONG),
         (
             HostCall::Reserve { max: usize::MAX },
             abi::TOO_BIG,

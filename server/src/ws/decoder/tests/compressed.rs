@@ -183,13 +183,19 @@ fn a_bomb_is_too_big_and_so_are_blocks_that_never_inflate_to_anything() {
 
 #[test]
 fn a_bomb_in_parts_comes_in_parts_that_are_as_long_as_others() {
+    let long = DecoderLimits {
+        message_bytes_max: 1 << 30,
+        ..PARTS
+    };
     let bomb = compress(&mut negotiated(PARTS, &TAKEOVER).1, &[0; 1 << 20]);
-    let (decoder, _) = negotiated(PARTS, &TAKEOVER);
+    for (limits, longest) in [(PARTS, 1000), (long, 64 * 1024)] {
+        let (decoder, _) = negotiated(limits, &TAKEOVER);
 
-    let lengths = part_lengths(decoder, &mut frame(0xc2, &bomb));
+        let lengths = part_lengths(decoder, &mut frame(0xc2, &bomb));
 
-    assert_eq!(lengths.iter().sum::<usize>(), 1 << 20);
-    assert_eq!(lengths.iter().max(), Some(&1000));
+        assert_eq!(lengths.iter().sum::<usize>(), 1 << 20);
+        assert_eq!(lengths.iter().max(), Some(&longest));
+    }
 }
 
 #[test]
