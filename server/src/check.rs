@@ -16,6 +16,7 @@ use crate::plugin::inspect::inspect;
 use crate::plugin::refusal::Refusal;
 use crate::plugin::stage::Stage;
 use crate::plugin::trust;
+use crate::process::machine;
 use crate::reload::StartError;
 use crate::reload::content::read;
 use crate::reload::load::{self, Job};
@@ -56,7 +57,10 @@ pub fn check(config: &Config) -> Result<CheckReport, StartError> {
     let stage = Arc::new(Stage::new(config.stage_dir.as_deref(), false)?);
     stage.set_trust(config.trust);
     let shared = Shared::new(Arc::new(ArcSwap::from_pointee(config.clone())));
-    let mut report = CheckReport::default();
+    let mut report = CheckReport {
+        notes: config.long_messages(machine::memory_bytes()),
+        ..CheckReport::default()
+    };
     if let Err(error) = TlsSettings::read(&config.tls) {
         report.bad_tls = Some(error.to_string());
     }

@@ -15,6 +15,7 @@ mod flags;
 mod level;
 mod listen_address;
 mod lists;
+mod long_messages;
 pub(crate) mod origin;
 mod read;
 mod routes;

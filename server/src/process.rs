@@ -3,6 +3,7 @@
 pub(crate) mod clock;
 pub(crate) mod file_mode;
 pub mod heap;
+pub(crate) mod machine;
 pub mod optional;
 pub(crate) mod priority;
 pub(crate) mod regular_file;

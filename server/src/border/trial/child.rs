@@ -26,6 +26,7 @@ use crate::config::{Config, LogLevel};
 use crate::plugin::libraries;
 use crate::plugin::refusal::Refusal;
 use crate::plugin::step::Step;
+use crate::process::machine;
 use crate::process::optional::{Optional, is_allowed};
 use crate::shared::Shared;
 
@@ -74,7 +75,7 @@ fn isolate(page: &OwnedFd, mapped: &Mapped, request: &TrialRequest) {
     limit(Resource::Core, 1);
     limit(Resource::Cpu, request.processor_s_max);
     let allowed = match request.memory_bytes_max {
-        0 => memory_of_the_machine() / 2,
+        0 => machine::memory_bytes() / 2,
         bytes => bytes,
     };
     limit(Resource::Data, data_bytes().saturating_add(allowed));
@@ -173,16 +174,6 @@ fn data_bytes() -> u64 {
     let pages = statm.split_ascii_whitespace().nth(5);
     let pages: u64 = pages.and_then(|pages| pages.parse().ok()).unwrap_or(0);
     pages.saturating_mul(rustix::param::page_size() as u64)
-}
-
-/// The memory of the machine in bytes; the largest number if it is not known.
-///
-/// It is read from /proc, because a filter that ends a process for `sysinfo` would end every trial.
-fn memory_of_the_machine() -> u64 {
-    let told = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let total = told.lines().find_map(|line| line.strip_prefix("MemTotal:"));
-    let kib = total.and_then(|it| it.trim().strip_suffix(" kB")?.parse().ok());
-    kib.map_or(u64::MAX, |kib: u64| kib.saturating_mul(1024))
 }
 
 /// Closes every descriptor from `first` on.
