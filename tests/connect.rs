@@ -5,9 +5,10 @@
     reason = "tungstenite says so what its callback in an opening handshake answers"
 )]
 
+mod transports;
+
 use std::io::{Read, Write};
 use std::net::TcpListener;
-use std::os::unix::net::UnixListener;
 use std::process::{Command, Output, Stdio};
 use std::thread::JoinHandle;
 
@@ -16,11 +17,16 @@ use tungstenite::{Message, WebSocket};
 
 use crate::harness::server::Server;
 use crate::harness::site::Site;
-use crate::harness::tls::Tls;
 
 /// Runs `wshd connect` with these arguments and this stdin.
 #[track_caller]
 fn connect(arguments: &[&str], stdin: impl AsRef<[u8]>) -> Output {
+    connect_as(arguments, stdin).1
+}
+
+/// Runs `wshd connect`, and returns the id of its process, too.
+#[track_caller]
+fn connect_as(arguments: &[&str], stdin: impl AsRef<[u8]>) -> (u32, Output) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_wshd"))
         .arg("connect")
         .args(arguments)
@@ -33,9 +39,10 @@ fn connect(arguments: &[&str], stdin: impl AsRef<[u8]>) -> Output {
     let bytes = stdin.as_ref().to_vec();
     // It fails where the client does not read stdin to its end.
     let writing = std::thread::spawn(move || input.write_all(&bytes).is_ok());
+    let process = child.id();
     let output = child.wait_with_output().expect("wshd ends");
     let _ = writing.join().expect("no panic");
-    output
+    (process, output)
 }
 
 /// Asserts how a client ended: its exit code, stdout and stderr.
@@ -133,6 +140,7 @@ fn the_request_carries_what_was_asked_for() {
             assert_eq!(header("Sec-WebSocket-Protocol"), "a, b, c");
             assert_eq!(header("Origin"), "http://a.example");
             assert_eq!(header("Cookie"), "d=e");
+            assert_eq!(header("Authorization"), "Basic YW5uOmE6Yg==");
             assert_eq!(
                 header("Sec-WebSocket-Extensions"),
                 "permessage-deflate; client_max_window_bits"
@@ -151,8 +159,10 @@ fn the_request_carries_what_was_asked_for() {
         "c",
         "--origin",
         "http://a.example",
-        "--header",
+        "-H",
         "Cookie: d=e",
+        "--user",
+        "ann:a:b",
         "--compress",
         "--wait",
         "0",
@@ -294,34 +304,6 @@ fn what_is_no_server_of_websockets_is_said_in_a_sentence() {
 }
 
 #[test]
-fn a_unix_socket_is_reached_by_its_path() {
-    let site = Site::empty();
-    let path = site.root().join("a.sock");
-    let listener = UnixListener::bind(&path).expect("a socket");
-    let serving = std::thread::spawn(move || {
-        let (stream, _) = listener.accept().expect("a client");
-        let check = |request: &tungstenite::handshake::server::Request, response| {
-            assert_eq!(request.uri(), "/rooms/a?b");
-            Ok(response)
-        };
-        let mut socket = tungstenite::accept_hdr(stream, check).expect("a handshake");
-        socket
-            .send(Message::text("from a socket"))
-            .expect("sending");
-        drain(socket);
-    });
-
-    let url = format!("ws+unix:{}:/rooms/a?b", path.display());
-    ended(
-        &connect(&["-n", "1", "--wait", "forever", &url], ""),
-        0,
-        "from a socket\n",
-        "",
-    );
-    serving.join().expect("no panic");
-}
-
-#[test]
 fn text_that_is_not_utf8_is_not_sent() {
     let site = Site::with(&["echo_wsh"]);
     let server = Server::start(&site);
@@ -384,65 +366,4 @@ fn in_a_terminal_lines_may_be_commands_and_nothing_that_comes_steers_it() {
     }
     assert!(!shown.contains("\u{1b}]0;"), "{shown}");
     assert_eq!(output.status.code(), Some(0), "{shown}");
-}
-
-#[test]
-fn a_server_with_tls_is_trusted_by_its_ca_or_not_at_all() {
-    let site = Site::with(&["echo_wsh"]);
-    let tls = Tls::new(&site);
-    let server = tls.builder(&site).start();
-    let url = format!("wss://localhost:{}/echo", server.port());
-    let ca = site.root().join("ca.pem");
-    let ca = ca.to_str().expect("text");
-
-    let lines: String = (0..300)
-        .map(|n| format!("{n}{}\n", "abc".repeat(20_000)))
-        .collect();
-    let output = connect(&["-n", "300", "--ca", ca, &url], &lines);
-    ended(&output, 0, &lines, "");
-    ended(
-        &connect(&["--insecure", "-m", "x", "-n", "1", &url], ""),
-        0,
-        "x\n",
-        "",
-    );
-
-    let output = connect(&["-m", "x", &url], "");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains("`--ca FILE` names"), "{said}");
-    assert_eq!(output.status.code(), Some(1));
-    let by_address = format!("wss://127.0.0.1:{}/echo", server.port());
-    let output = connect(&["--ca", ca, "-m", "x", &by_address], "");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains("its certificate is not trusted: "), "{said}");
-}
-
-#[test]
-fn plain_http_and_tls_that_meet_are_told_apart() {
-    let site = Site::with(&["echo_wsh"]);
-    let tls = Tls::new(&site);
-    let encrypted = tls.builder(&site).start();
-    let output = connect(&[&url(&encrypted, "/echo")], "");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        said.contains("it answered 400 Bad Request: ") && said.contains("TLS"),
-        "{said}"
-    );
-
-    let (url, serving) = server_of(|mut stream| {
-        stream
-            .write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-            .expect("bytes");
-    });
-    let output = connect(&[&url.replace("ws://", "wss://")], "");
-    let place = url.trim_start_matches("ws://").trim_end_matches('/');
-    let said = format!(
-        "wshd: cannot connect to `{place}`: it does not speak TLS there; `ws://` is plain HTTP\n"
-    );
-    let code = output.status.code();
-    serving.join().expect("no panic");
-    assert_eq!(
-        (code, String::from_utf8_lossy(&output.stderr).into_owned()),
-        (Some(1), said)
-    );
 }

@@ -47,6 +47,11 @@ impl Tls {
         tls
     }
 
+    /// The file of the CA's certificate.
+    pub(crate) fn ca(&self) -> String {
+        self.directory.join("ca.pem").display().to_string()
+    }
+
     /// Puts a pair into the place of the server's.
     pub(crate) fn write(&self, issued: &Issued) {
         issued.write(&self.directory, "server");

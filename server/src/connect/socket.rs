@@ -123,9 +123,12 @@ async fn ask(
     options: &ConnectOptions,
     place: &str,
 ) -> Result<Connection, ConnectError> {
-    let broken = |source| ConnectError::Broken {
-        place: place.to_owned(),
-        source,
+    let broken = |source| {
+        let place = place.to_owned();
+        match tls::refusal(&source) {
+            Some(source) => ConnectError::Tls { place, source },
+            None => ConnectError::Broken { place, source },
+        }
     };
     let no_websocket = |source| ConnectError::Answer {
         url: options.url.clone(),

@@ -1,27 +1,29 @@
-//! The TLS of `wshd connect`: which servers are trusted, and what is wrong where one is not.
+//! The TLS of `wshd connect`: which servers are trusted, which certificate they are shown, and what is wrong where there is no TLS.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::sign::SingleCertAndKey;
 use rustls::{
-    ClientConfig, DigitallySignedStruct, Error, InvalidMessage, RootCertStore, SignatureScheme,
+    AlertDescription, ClientConfig, DigitallySignedStruct, Error, InvalidMessage, RootCertStore,
+    SignatureScheme,
 };
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::config::ConnectOptions;
+use crate::transport::certificates::{TlsFault, read_authorities, read_pair};
 
 /// Why there is no TLS with a server.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum TlsError {
-    #[error("cannot use `{}`: {why}", .path.display())]
-    Authority { path: PathBuf, why: String },
+    #[error(transparent)]
+    File(#[from] TlsFault),
     #[error("this machine has no certificates of CAs: `--ca FILE` names some")]
     NoAuthorities,
     #[error("`{host}` is no name that a certificate can have")]
@@ -30,6 +32,10 @@ pub(super) enum TlsError {
         "its certificate is not trusted: {why}; `--ca FILE` names another CA, `--insecure` takes any certificate"
     )]
     Untrusted { why: String },
+    #[error("it wants a certificate of the client: `--cert FILE` and `--key FILE` show one")]
+    NoCertificate,
+    #[error("it does not take the client's certificate: it answers with the alert {alert:?}")]
+    CertificateRefused { alert: AlertDescription },
     #[error("it does not speak TLS there; `ws://` is plain HTTP")]
     NotTls,
     #[error("no TLS with it: {source}")]
@@ -54,15 +60,19 @@ fn client_config(options: &ConnectOptions) -> Result<ClientConfig, TlsError> {
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .expect("ring has what TLS 1.2 and 1.3 need");
-    let mut config = if options.is_insecure {
-        let verifier = Arc::new(AnyCertificate(provider));
-        let builder = builder
-            .dangerous()
-            .with_custom_certificate_verifier(verifier);
-        builder.with_no_client_auth()
+    let builder = if options.is_insecure {
+        let verifier = Arc::new(AnyCertificate(Arc::clone(&provider)));
+        let builder = builder.dangerous();
+        builder.with_custom_certificate_verifier(verifier)
     } else {
-        let roots = roots(options.ca.as_deref())?;
-        builder.with_root_certificates(roots).with_no_client_auth()
+        builder.with_root_certificates(roots(options.ca.as_deref())?)
+    };
+    let mut config = match &options.certificate {
+        None => builder.with_no_client_auth(),
+        Some(pair) => {
+            let own = read_pair(pair, &provider)?;
+            builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(own.key)))
+        }
     };
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
@@ -70,44 +80,53 @@ fn client_config(options: &ConnectOptions) -> Result<ClientConfig, TlsError> {
 
 /// The CAs of a file, or else of the system.
 fn roots(file: Option<&Path>) -> Result<RootCertStore, TlsError> {
-    let mut roots = RootCertStore::empty();
-    let Some(path) = file else {
-        // The system's may have some that rustls cannot read, which costs those.
-        let found = rustls_native_certs::load_native_certs();
-        let (read, _) = roots.add_parsable_certificates(found.certs);
-        return match read {
-            0 => Err(TlsError::NoAuthorities),
-            _ => Ok(roots),
-        };
-    };
-    let wrong = |why: String| TlsError::Authority {
-        path: path.to_owned(),
-        why,
-    };
-    let certificates =
-        CertificateDer::pem_file_iter(path).map_err(|error| wrong(error.to_string()))?;
-    for certificate in certificates {
-        let certificate = certificate.map_err(|error| wrong(error.to_string()))?;
-        roots
-            .add(certificate)
-            .map_err(|error| wrong(error.to_string()))?;
+    if let Some(path) = file {
+        return Ok(read_authorities(path)?);
     }
-    match roots.is_empty() {
-        true => Err(wrong("it has no certificate in PEM".to_owned())),
-        false => Ok(roots),
+    let mut roots = RootCertStore::empty();
+    // The system's may have some that rustls cannot read, which costs those.
+    let found = rustls_native_certs::load_native_certs();
+    let (read, _) = roots.add_parsable_certificates(found.certs);
+    match read {
+        0 => Err(TlsError::NoAuthorities),
+        _ => Ok(roots),
     }
 }
 
 /// What a failed handshake means.
 fn meaning(source: io::Error) -> TlsError {
-    let error = source.get_ref().and_then(|it| it.downcast_ref::<Error>());
-    match error {
+    match tls_error(&source) {
         Some(Error::InvalidCertificate(why)) => TlsError::Untrusted {
             why: why.to_string(),
         },
         Some(Error::InvalidMessage(InvalidMessage::InvalidContentType)) => TlsError::NotTls,
-        _ => TlsError::Handshake { source },
+        _ => refusal(&source).unwrap_or(TlsError::Handshake { source }),
     }
+}
+
+/// What an error of an open connection says of the client's certificate, if it does. A server of TLS 1.3 judges it
+/// when the client's part of the handshake is over.
+pub(super) fn refusal(source: &io::Error) -> Option<TlsError> {
+    use AlertDescription as Alert;
+    let Some(Error::AlertReceived(alert)) = tls_error(source) else {
+        return None;
+    };
+    match *alert {
+        Alert::CertificateRequired => Some(TlsError::NoCertificate),
+        alert @ (Alert::AccessDenied
+        | Alert::BadCertificate
+        | Alert::CertificateExpired
+        | Alert::CertificateRevoked
+        | Alert::CertificateUnknown
+        | Alert::DecryptError
+        | Alert::UnknownCA
+        | Alert::UnsupportedCertificate) => Some(TlsError::CertificateRefused { alert }),
+        _ => None,
+    }
+}
+
+fn tls_error(source: &io::Error) -> Option<&Error> {
+    source.get_ref()?.downcast_ref()
 }
 
 /// Takes any certificate. The server still proves that it has the certificate's key.

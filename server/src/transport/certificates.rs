@@ -70,8 +70,8 @@ pub enum TlsFault {
 
 /// A chain of certificates with its key, and the names that it is for.
 #[derive(Debug)]
-pub(super) struct Certificate {
-    pub(super) key: Arc<CertifiedKey>,
+pub(crate) struct Certificate {
+    pub(crate) key: Arc<CertifiedKey>,
     pub(super) names: Vec<String>,
     /// What a client may find wrong with it, in words.
     pub(super) remark: Option<String>,
@@ -80,7 +80,7 @@ pub(super) struct Certificate {
 }
 
 /// Reads a pair. The key is that of the certificate, which stands first in its chain.
-pub(super) fn read_pair(
+pub(crate) fn read_pair(
     pair: &CertificatePair,
     provider: &CryptoProvider,
 ) -> Result<Certificate, TlsFault> {
@@ -122,7 +122,7 @@ pub(crate) fn is_good(pair: &CertificatePair) -> bool {
 }
 
 /// Reads the certificates of CAs.
-pub(super) fn read_authorities(path: &Path) -> Result<RootCertStore, TlsFault> {
+pub(crate) fn read_authorities(path: &Path) -> Result<RootCertStore, TlsFault> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(path)? {
         roots

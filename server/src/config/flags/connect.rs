@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use clap::builder::ValueParser;
 use clap::{Arg, ArgAction, ArgMatches, value_parser};
+use data_encoding::BASE64;
 use http::{HeaderName, HeaderValue};
+
+use crate::config::CertificatePair;
 
 /// What `wshd connect` is asked to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +45,8 @@ pub struct ConnectOptions {
     pub is_insecure: bool,
     /// The CAs that are trusted instead of the system's.
     pub ca: Option<PathBuf>,
+    /// What the client shows to a server that asks for a certificate.
+    pub certificate: Option<CertificatePair>,
     /// How long the server may take for the opening handshake, and for the closing one.
     pub timeout: Duration,
 }
@@ -82,6 +87,7 @@ impl Default for ConnectOptions {
             count: None,
             is_insecure: false,
             ca: None,
+            certificate: None,
             timeout: TIMEOUT,
         }
     }
@@ -96,11 +102,14 @@ impl ConnectOptions {
         };
         let duration = |name: &str| matches.get_one::<Duration>(name).copied();
         let headers = matches.get_many::<(String, String)>("header");
+        let user = matches.get_one::<(String, String)>("user");
+        let headers = headers.into_iter().flatten().chain(user);
+        let certificate = matches.get_one::<PathBuf>("cert");
         let defaults = ConnectOptions::default();
         ConnectOptions {
             url: texts("url").concat(),
             subprotocols: texts("subprotocol"),
-            headers: headers.into_iter().flatten().cloned().collect(),
+            headers: headers.cloned().collect(),
             origin: matches.get_one("origin").cloned(),
             messages: texts("message"),
             is_binary: matches.get_flag("binary"),
@@ -117,6 +126,10 @@ impl ConnectOptions {
             count: matches.get_one("count").copied(),
             is_insecure: matches.get_flag("insecure"),
             ca: matches.get_one("ca").cloned(),
+            certificate: certificate.map(|certificate| CertificatePair {
+                certificate: certificate.clone(),
+                key: matches.get_one("key").unwrap_or(certificate).clone(),
+            }),
             timeout: duration("timeout").unwrap_or(defaults.timeout),
         }
     }
@@ -180,11 +193,12 @@ pub(super) fn command() -> clap::Command {
             "Where to connect to, like ws://localhost:9998/echo, wss://a.example/ or ws+unix:/run/wshd.sock:/echo",
         ))
         .args(of_the_handshake())
+        .args(of_the_connection())
         .args(of_messages())
         .args(of_the_end())
 }
 
-fn of_the_handshake() -> [Arg; 7] {
+fn of_the_handshake() -> [Arg; 5] {
     let heading = "Opening handshake";
     [
         Arg::new("subprotocol")
@@ -195,6 +209,7 @@ fn of_the_handshake() -> [Arg; 7] {
             .value_parser(ValueParser::new(token))
             .help("Offer this subprotocol; can be given several times, or as a list with commas"),
         Arg::new("header")
+            .short('H')
             .long("header")
             .value_name("NAME: VALUE")
             .action(ArgAction::Append)
@@ -205,13 +220,39 @@ fn of_the_handshake() -> [Arg; 7] {
             .value_name("ORIGIN")
             .value_parser(ValueParser::new(header_value))
             .help("Send this `Origin`, as a page of it would"),
+        Arg::new("user")
+            .short('u')
+            .long("user")
+            .value_name("NAME:PASSWORD")
+            .value_parser(ValueParser::new(user))
+            .help("Send this name and password (Basic)"),
         switch("compress", "Offer compression (permessage-deflate)"),
-        Arg::new("ca")
-            .long("ca")
-            .value_name("FILE")
-            .value_parser(value_parser!(PathBuf))
-            .help("Trust the CAs of this file, instead of the system's"),
-        switch("insecure", "Take any certificate of the server"),
+    ]
+    .map(|argument| argument.help_heading(heading))
+}
+
+fn of_the_connection() -> [Arg; 5] {
+    let heading = "Connection";
+    let file = |name: &'static str, help: &'static str| {
+        let file = Arg::new(name).long(name).value_name("FILE");
+        file.value_parser(value_parser!(PathBuf)).help(help)
+    };
+    [
+        file(
+            "ca",
+            "Trust the CAs of this file in PEM, instead of the system's",
+        )
+        .visible_alias("cacert"),
+        switch("insecure", "Take any certificate of the server").short('k'),
+        file(
+            "cert",
+            "Show this certificate in PEM to a server that asks for one",
+        ),
+        file(
+            "key",
+            "The private key of the certificate in PEM, if it stands in a file of its own",
+        )
+        .requires("cert"),
         Arg::new("timeout")
             .long("timeout")
             .value_name("SECONDS")
@@ -282,6 +323,15 @@ fn header(text: &str) -> Result<(String, String), String> {
     // The name is sent as it was written.
     let written = &text[..name.as_str().len()];
     Ok((written.to_owned(), header_value(value)?))
+}
+
+/// The header line of a name and a password (RFC 7617).
+fn user(text: &str) -> Result<(String, String), &'static str> {
+    if !text.contains(':') {
+        return Err("wants a name and a password like `ann:secret`");
+    }
+    let value = format!("Basic {}", BASE64.encode(text.as_bytes()));
+    Ok(("Authorization".to_owned(), value))
 }
 
 fn header_value(text: &str) -> Result<String, String> {
