@@ -34,16 +34,28 @@ fn a_certificate_that_is_replaced_is_what_new_connections_get_and_no_session_end
         .map(|_| client.connect(&server, "/echo"))
         .collect();
     let first = subject(&client, &server);
+    for session in &mut open {
+        assert_eq!(session.ask("before"), "before");
+    }
 
     tls.write(&tls.authority.server(&["localhost", "renewed.example"]));
 
+    let mut rounds = 0;
     eventually("new connections get the new certificate", || {
+        for session in &mut open {
+            assert_eq!(session.ask("during"), "during");
+        }
+        rounds += 1;
         subject(&client, &server) != first
     });
     assert!(is_for(&subject(&client, &server), "renewed.example"));
     server.line(&["certificates applied"]);
     for (index, session) in open.iter_mut().enumerate() {
         assert_eq!(session.ask(&index.to_string()), index.to_string());
+    }
+    assert_eq!(server.count_lines(&["session closed"]), 0);
+    if is_long() {
+        println!("each of {count} sessions answered {rounds} times while the change came");
     }
 }
 
