@@ -214,11 +214,16 @@ fn is_alive(pid: &str) -> bool {
 fn a_workspace_that_is_built_only_when_named_is_left_out_with_the_way_to_build_it() {
     let site = Site::empty();
     write_c(&site, "mine/tea.c", str::to_owned);
-    let only_when_named = "[workspace.metadata.wshd]\nonly_when_named = true\n";
-    site.write(
-        "mine/more/Cargo.toml",
-        &format!("[workspace]\nmembers = [\"slow_wsh\"]\nresolver = \"3\"\n{only_when_named}"),
-    );
+    let only_when_named = |value: bool| {
+        site.write(
+            "mine/more/Cargo.toml",
+            &format!(
+                "[workspace]\nmembers = [\"slow_wsh\"]\nresolver = \"3\"\n[workspace.metadata.wshd]\n\
+                 only_when_named = {value}\n"
+            ),
+        )
+    };
+    only_when_named(true);
     site.write(
         "mine/more/slow_wsh/Cargo.toml",
         "[package]\nname = \"slow_wsh\"\n[lib]\ncrate-type = [\"cdylib\"]\n",
@@ -242,6 +247,16 @@ fn a_workspace_that_is_built_only_when_named_is_left_out_with_the_way_to_build_i
         &["slow_wsh  not built; will answer at ws://localhost:"],
     );
     assert_eq!(named.count_lines(&["left out"]), 0, "{}", named.log());
+    drop(named);
+
+    // A library that is no handler is built and not loaded.
+    site.write("mine/more/slow_wsh/src/lib.rs", "");
+    only_when_named(false);
+    let server = Server::bare(&site).args(["dev", "mine", "-p", "0"]).start();
+    server.line_within(BUILT, &["slow_wsh  ", "will answer at ws://localhost:"]);
+    only_when_named(true);
+    server.line_within(BUILT, &["mine/more` is left out: its `Cargo.toml` says"]);
+    server.line(&["slow_wsh: it is not built any more, and its library removed"]);
 }
 
 #[test]

@@ -13,7 +13,8 @@ use super::Dev;
 use super::cargo::Cargo;
 use super::cc::Cc;
 use super::feedback::Feedback;
-use super::handlers::Handlers;
+use super::handler::HandlerSource;
+use super::handlers::{Handlers, may_exist};
 use super::library_dir::LibraryDir;
 use super::outcome::{HandlerState, NotServed};
 use super::report::{Address, say};
@@ -227,26 +228,31 @@ impl<L: FnMut() -> Vec<Change>> BuildLoop<L> {
                 say(complaint);
             }
         }
-        let gone: Vec<String> = self.handlers.by_name.keys().cloned().collect();
-        for name in gone {
-            if !handlers.by_name.contains_key(&name) {
-                self.forget(&name);
-            }
+        let before = std::mem::take(&mut self.handlers.by_name);
+        let gone = before
+            .values()
+            .filter(|handler| !handlers.by_name.contains_key(&handler.name));
+        for handler in gone {
+            self.forget(handler);
         }
+        self.handlers.by_name = before;
         let otherwise = handlers.built_otherwise(&self.handlers);
         self.handlers = handlers;
         otherwise
     }
 
-    fn forget(&mut self, name: &str) {
+    fn forget(&mut self, handler: &HandlerSource) {
+        let name = &handler.name;
         self.states.remove(name);
         self.show_failures();
         match self.library_dir.remove(name) {
             Ok(true) => {
                 (self.load)();
-                say(format!(
-                    "{name}: its sources are gone, and its library removed"
-                ));
+                let why = match may_exist(&handler.origin) {
+                    true => "it is not built any more",
+                    false => "its sources are gone",
+                };
+                say(format!("{name}: {why}, and its library removed"));
             }
             Ok(false) => {}
             Err(error) => say(format!("{name}: cannot remove its library: {error}")),

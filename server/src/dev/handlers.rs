@@ -175,6 +175,6 @@ impl Handlers {
 }
 
 /// Whether a file exists. A file that cannot be looked at may exist.
-fn may_exist(file: &Path) -> bool {
+pub(crate) fn may_exist(file: &Path) -> bool {
     file.try_exists().unwrap_or(true)
 }
