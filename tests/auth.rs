@@ -393,7 +393,7 @@ fn a_check_remarks_what_may_be_other_than_is_meant_and_does_not_fail() {
     for note in [
         "/users` can be read by every user of this machine",
         "/tokens` can be read by every user of this machine",
-        "`[auth]` lets into `/x/*` `anne`, which is no user and no token; did you mean `ann`?",
+        "`[auth]` lets `anne` into `/x/*`, and there is no user or token of that name; did you mean `ann`?",
         "passwords and tokens cross the network to `0.0.0.0:7` unencrypted",
         "`[auth]` has a rule for `/ehco`, where no handler answers; did you mean `/echo`?",
     ] {

@@ -46,17 +46,8 @@ pub struct CheckReport {
 ///
 /// # Errors
 ///
-/// There is no handlers directory, or no place from which plugins can be opened.
+/// There is no place from which plugins can be opened.
 pub fn check(config: &Config) -> Result<CheckReport, StartError> {
-    let no_directory = |source| StartError::NoDirectory {
-        path: config.handlers_dir.clone(),
-        source,
-    };
-    let scan = scan::scan(&Scope::of(config)).map_err(no_directory)?;
-    trust::tell(config.trust);
-    let stage = Arc::new(Stage::new(config.stage_dir.as_deref(), false)?);
-    stage.set_trust(config.trust);
-    let shared = Shared::new(Arc::new(ArcSwap::from_pointee(config.clone())));
     let mut report = CheckReport {
         notes: config.long_messages(machine::memory_bytes()),
         ..CheckReport::default()
@@ -74,6 +65,19 @@ pub fn check(config: &Config) -> Result<CheckReport, StartError> {
         Ok(remark) => report.notes.extend(remark),
         Err(error) => report.bad.push(error.to_string()),
     }
+    let scan = match scan::scan(&Scope::of(config)) {
+        Ok(scan) => scan,
+        Err(source) => {
+            let path = config.handlers_dir.clone();
+            let error = StartError::NoDirectory { path, source };
+            report.bad.push(error.to_string());
+            return Ok(report);
+        }
+    };
+    trust::tell(config.trust);
+    let stage = Arc::new(Stage::new(config.stage_dir.as_deref(), false)?);
+    stage.set_trust(config.trust);
+    let shared = Shared::new(Arc::new(ArcSwap::from_pointee(config.clone())));
     for (path, refusal) in &scan.refused {
         report.refused.extend(scan::name_at(path, config));
         report

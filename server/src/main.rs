@@ -243,27 +243,24 @@ fn check(config: &Config) -> u8 {
         // It fails when the reader has gone.
         let _ = writeln!(out, "good: /{name} {}", shown(path, config).display());
     }
+    let good = report.good.iter().map(|(name, _)| name);
+    let known: Vec<String> = good.chain(&report.refused).cloned().collect();
+    let unknown = config.unknown_handlers(&known);
     for sentence in report.bad.iter().chain(&report.bad_tls) {
         blame(sentence);
+    }
+    for fault in &unknown {
+        blame(&format!("{fault:#}"));
     }
     for sentence in report.emptiness.iter().chain(&report.notes) {
         note(sentence);
     }
-    let good = report.good.iter().map(|(name, _)| name);
-    let known: Vec<String> = good.chain(&report.refused).cloned().collect();
-    let unknown = config.unknown_handlers(&known);
-    for fault in &unknown {
-        blame(&format!("{fault:#}"));
-    }
-    // A route may hide a handler on purpose, so this is no reason to fail.
-    for fault in config.hidden_handlers(&known) {
-        note(&format!("{fault:#}"));
-    }
     for sentence in config.rules_without_handler(&known) {
         note(&sentence);
     }
-    // The handlers of topics may come later.
-    for fault in config.topics_without_handler(&known) {
+    // A route may hide a handler on purpose, so this is no reason to fail. The handlers of topics may come later.
+    let hidden = config.hidden_handlers(&known).into_iter();
+    for fault in hidden.chain(config.topics_without_handler(&known)) {
         note(&format!("{fault:#}"));
     }
     let is_configured = unknown.is_empty() && report.bad_tls.is_none();

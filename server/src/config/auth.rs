@@ -95,13 +95,14 @@ impl AuthDraft {
 /// A sentence for each name in a rule that no user and no token has.
 fn unknown_users(auth: &Auth, config: &Config) -> Vec<String> {
     let of_paths = auth.paths.iter();
-    let of_paths = of_paths.map(|(path, access)| (format!("`[auth]` lets into `{path}`"), access));
+    let of_paths =
+        of_paths.map(|(path, access)| ("`[auth]`".to_owned(), format!("to `{path}`"), access));
     let of_handlers = config.handlers.iter().filter_map(|(name, handler)| {
-        let by = format!("`{}` lets in", handler_table(name));
-        Some((by, handler.access.as_ref()?))
+        let table = format!("`{}`", handler_table(name));
+        Some((table, String::new(), handler.access.as_ref()?))
     });
     let mut sentences = Vec::new();
-    for (by, access) in of_paths.chain(of_handlers) {
+    for (table, path, access) in of_paths.chain(of_handlers) {
         let Access::Users(users) = access else {
             continue;
         };
@@ -114,7 +115,7 @@ fn unknown_users(auth: &Auth, config: &Config) -> Vec<String> {
             let meant = meant.map(|meant| format!("; did you mean `{meant}`?"));
             let meant = meant.unwrap_or_default();
             sentences.push(format!(
-                "{by} `{user}`, which is no user and no token{meant}"
+                "{table} lets `{user}` in{path}, and there is no user or token of that name{meant}"
             ));
         }
     }

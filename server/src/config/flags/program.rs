@@ -101,7 +101,8 @@ fn argument(of: FlagOf) -> Arg {
 fn check() -> clap::Command {
     let about = "Print each handler that can be served and each fault, and serve nothing";
     let more = "Exits with 0 if no fault is found, with 78 if the configuration is wrong, and with 1 for every other \
-                fault, such as a refused handler or a missing directory. That there is no handler yet is no fault.\n\n\
+                fault, such as a refused handler, a missing directory or a log file that cannot be written. What begins \
+                with `note:` is no fault. No address is listened on, and no log file is made.\n\n\
                 It takes each flag of the server, so that a server's command line can be checked. A flag that is not \
                 listed here changes nothing else.";
     clap::Command::new("check")
@@ -110,16 +111,11 @@ fn check() -> clap::Command {
         .args(server_flags(&[
             STOP_WITH_STDIN,
             "port",
-            "server_host",
-            "tls",
             "listen_backlog",
             "validation_host",
             "validation_port",
             "hosts",
             "origins",
-            "log_file",
-            "log_file_bytes_max",
-            "log_files_max",
         ]))
 }
 
@@ -245,8 +241,10 @@ fn after_long_help() -> String {
         variables.join(", ")
     );
     format!(
-        "Environment:\n{}  Priority, highest first: flag, variable, config.toml, default.\n\n\
+        "Spelling:\n{}\n\
+         Environment:\n{}  Priority, highest first: flag, variable, config.toml, default.\n\n\
          {AFTER_ENVIRONMENT}",
+        indented(SPELLING),
         indented(&environment)
     )
 }
@@ -277,6 +275,7 @@ const MORE_ABOUT: &str = "Each compiled handler in a directory answers at a path
 const STOP_WITH_STDIN_MORE: &str = "For a program that starts a server and keeps the other end of its stdin: \
      however that program ends, the server does not outlive it. It has no variable: processes that the server \
      starts would inherit one.";
+const SPELLING: &str = "Flags that pywebsocket has too are taken in both of its spellings: --document-root is --document_root.";
 const AFTER_HELP: &str =
     "Priority, highest first: flag, WSHD_* variable, config.toml, default. See --help.";
 const AFTER_ENVIRONMENT: &str = "\

@@ -194,8 +194,8 @@ fn what_may_be_other_than_is_meant_is_remarked_and_is_no_fault() {
             &[]
         ),
         [
-            "`[auth]` lets into `/a/*` `anne`, which is no user and no token; did you mean `ann`?",
-            "`[handler.\"b/c\"]` lets in `zoe`, which is no user and no token",
+            "`[auth]` lets `anne` into `/a/*`, and there is no user or token of that name; did you mean `ann`?",
+            "`[handler.\"b/c\"]` lets `zoe` in, and there is no user or token of that name",
         ]
     );
     let unencrypted = |address: &str| {

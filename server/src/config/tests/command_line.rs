@@ -354,6 +354,7 @@ fn the_help_of_a_command_lists_what_means_something_there() {
     let (check, dev) = (lists("check"), lists("dev"));
     assert!(check("--handlers-dir") && check("--trust") && check("--config"));
     assert!(!check("--port") && !check("--origins") && !check("--stop-with-stdin"));
+    assert!(check("--log-file") && check("--tls") && check("--server-host"));
     assert!(dev("--port") && dev("--release") && dev("--stop-with-stdin"));
     assert!(!dev("--handlers-dir") && !dev("--trust"));
 }
