@@ -38,7 +38,7 @@ pub(super) fn route(
     let is_loopback_only = server.is_loopback_only && !peer.is_unix();
     let config = server.config.load();
     // Before the question of the host: where a validation host is wanted, another one is answered as pywebsocket does.
-    if request.wants_upgrade() && !host::is_valid_target(&request.target, &config) {
+    if !host::is_valid_target(&request.target, &config) && request.wants_upgrade() {
         return NextStep::refuse(Reply::InvalidTarget, Some(request.target.path));
     }
     if !host::is_served(&config.hosts, is_loopback_only, &host) {
