@@ -37,7 +37,7 @@ async fn ${name}(conn: &mut AsyncConn) -> Result {
 wsh::handler!(async ${name}, restarts);`,
     explained:
       "The function is called for each WebSocket, and its end is the end of the session. After a save an open session " +
-      "begins again at its top, which is what `restarts` allows.",
+      "begins again at its top, which is what restarts allows.",
   },
   blocking: {
     flag: " --style blocking",

@@ -13,7 +13,7 @@
     section {
       position: fixed; z-index: 2147483647; inset: auto 0 0 0; max-height: 70vh; overflow: auto;
       box-sizing: border-box; padding: 12px 16px; border-top: 3px solid #e5484d;
-      background: #1b1315; color: #f4e9ea; font: 13px/1.45 ui-monospace, Menlo, Consolas, monospace;
+      color-scheme: dark; background: #1b1315; color: #f4e9ea; font: 13px/1.45 ui-monospace, Menlo, Consolas, monospace;
     }
     h2 { margin: 0 32px 8px 0; font: inherit; font-weight: bold; color: #ff9592; }
     pre { margin: 0 0 12px; font: inherit; white-space: pre; overflow-x: auto; }
