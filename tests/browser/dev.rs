@@ -72,6 +72,19 @@ pub(crate) fn a_saved_page_is_loaded_again_and_a_saved_handler_loads_no_page(bro
     assert_eq!(browser.complaints(), [""; 0]);
 }
 
+pub(crate) fn over_tls_a_page_shows_what_does_not_build_too(browser: &Browser) {
+    let server = Server::dev_tls();
+    let page = browser.open(&server.page(""));
+    talk(&page, CARD, "over TLS");
+    page.sees(&format!("{CARD} .received"), "over TLS");
+
+    server.save(|handler| format!("{handler}\nno C\n"));
+
+    let html = shown_over(&page);
+    assert!(html.contains("<h2>cecho_wsh does not build</h2>"), "{html}");
+    assert_eq!(browser.complaints(), [""; 0]);
+}
+
 /// Waits until `wshd dev` shows something over the page, and returns its HTML.
 fn shown_over(page: &Page<'_>) -> String {
     let shown = || Some(page.overlay()).filter(|html| !html.is_empty());

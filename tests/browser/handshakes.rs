@@ -131,6 +131,23 @@ pub(crate) fn cookies_of_a_handshake_are_sent_with_the_next_ones(browser: &Brows
     assert_eq!(page.run(script, json!(null)), seen);
 }
 
+pub(crate) fn a_user_who_may_see_the_page_may_use_its_sockets(browser: &Browser) {
+    let server = Server::of(&["echo_wsh"]);
+    let server = server.basic_auth("ann:secret").start();
+
+    let page = browser.open(&server.page_at("ann:secret@localhost", "blank.html"));
+    let script = "
+        const heard = await new Heard('/echo').opened();
+        heard.socket.send('may I?');
+        const answer = await heard.message();
+        heard.socket.close(1000);
+        await heard.closed();
+        return answer;";
+    assert_eq!(page.run(script, json!(null)), "may I?");
+
+    server.line(&["session closed", "path=/echo", "user=ann"]);
+}
+
 pub(crate) fn wss_and_the_pages_over_https_work_as_without_tls(browser: &Browser) {
     let server = Server::with_pages().tls().start();
     let page = browser.open(&server.page(""));

@@ -3,7 +3,7 @@
 //!
 //! `cargo test -p browser`, with `apt-get install chromium chromium-driver firefox-esr` before it; `cargo test -p browser
 //! firefox` runs the cases of one browser. To see what the browsers saw: `BROWSER_SCREENSHOTS=target/screenshots cargo test
-//! -p browser`.
+//! -p browser`; with `BROWSER_DARK=1` they prefer dark pages.
 
 mod artifacts;
 mod bidi;
@@ -118,17 +118,21 @@ const CASES: &[(&str, Case)] = cases! {
         two_chat_pages_see_each_other;
     dev:
         a_page_shows_what_does_not_build_until_it_does_and_stays_connected
-        a_saved_page_is_loaded_again_and_a_saved_handler_loads_no_page;
+        a_saved_page_is_loaded_again_and_a_saved_handler_loads_no_page
+        over_tls_a_page_shows_what_does_not_build_too;
     messages:
         one_message_of_16_mib_comes_back_whole
         many_messages_of_64_mib_together_come_back_in_order
+        a_blob_of_any_length_goes_to_a_handler_that_takes_parts
         texts_blobs_buffers_and_views_come_back_as_the_binary_type_says
         messages_are_compressed_where_the_handler_lets_them_be
         a_longer_message_than_the_limit_closes_with_1009;
     states:
         ready_state_goes_through_its_four_values
         buffered_amount_rises_with_each_send_and_falls_to_zero
-        the_four_events_come_in_their_order_and_say_where_from;
+        the_four_events_come_in_their_order_and_say_where_from
+        a_page_has_a_hundred_sockets_at_once
+        a_silent_page_stays_connected_because_its_browser_answers_pings;
     closing:
         a_page_closes_with_every_code_and_reason_it_may_send
         a_close_that_a_page_may_not_send_throws_and_leaves_the_session_open
@@ -138,7 +142,8 @@ const CASES: &[(&str, Case)] = cases! {
         a_subprotocol_is_chosen_of_those_that_a_page_offers
         a_refusal_is_an_error_and_a_close_with_1006_whatever_its_status
         cookies_of_a_handshake_are_sent_with_the_next_ones
-        wss_and_the_pages_over_https_work_as_without_tls;
+        wss_and_the_pages_over_https_work_as_without_tls
+        a_user_who_may_see_the_page_may_use_its_sockets;
     leaving:
         a_window_that_closes_says_1001_and_the_other_stays_connected
         a_reader_who_leaves_the_chat_is_no_member_and_is_one_again_after_coming_back;

@@ -77,24 +77,52 @@ pub(crate) fn one_message_of_16_mib_comes_back_whole(browser: &Browser) {
         const same = (await heard.message()) === text;
         heard.socket.close();
         return same;";
-    assert_eq!(page.run(script, json!(MIB)), true);
+    assert_eq!(page.run(script, json!(16 * MIB / 3)), true);
 }
 
 pub(crate) fn many_messages_of_64_mib_together_come_back_in_order(browser: &Browser) {
-    let server = Server::of(&["echo_noext_wsh"]).config(LONG).start();
+    let server = Server::of(&["echo_wsh", "echo_noext_wsh"]);
+    let server = server.config(LONG).start();
     let page = browser.open(&server.blank());
 
-    let given = json!({ "path": "/echo_noext", "count": 64, "length": MIB });
-    assert_eq!(page.run(COME_BACK, given), 64 * MIB);
+    for path in ["/echo", "/echo_noext"] {
+        let given = json!({ "path": path, "count": 64, "length": MIB });
+        assert_eq!(page.run(COME_BACK, given), 64 * MIB, "{path}");
+    }
+}
+
+pub(crate) fn a_blob_of_any_length_goes_to_a_handler_that_takes_parts(browser: &Browser) {
+    let server = Server::of(&["upload_wsh"]).start();
+    let page = browser.open(&server.blank());
+
+    let script = "
+        const words = Uint32Array.from({ length: given / 4 }, (_, index) => Math.imul(index, 2654435761));
+        const heard = await new Heard('/upload').opened();
+        heard.socket.send(new Blob([words]));
+        const told = [];
+        let progress;
+        do {
+            progress = JSON.parse(await heard.message());
+            told.push(progress.bytes);
+        } while (!progress.is_done);
+        heard.socket.close(1000);
+        await heard.closed();
+        return [told.length > 10, told.every((bytes, at) => at === 0 || bytes > told[at - 1]), told.at(-1)];";
+    let bytes = 16 * MIB;
+    assert_eq!(page.run(script, json!(bytes)), json!([true, true, bytes]));
 }
 
 pub(crate) fn messages_are_compressed_where_the_handler_lets_them_be(browser: &Browser) {
-    let server = Server::of(&["echo_wsh", "echo_noext_wsh"]).start();
-    let page = browser.open(&server.blank());
+    for config in ["", "deflate_context_takeover = true\n"] {
+        let server = Server::of(&["echo_wsh"]).config(config).start();
+        let page = browser.open(&server.blank());
+        let [bytes_in, bytes_out] = exchange(&page, &server, "/echo", "permessage-deflate");
+        assert!(bytes_in < LITTLE, "{bytes_in} bytes in");
+        assert!(bytes_out < LITTLE, "{bytes_out} bytes out");
+    }
 
-    let [bytes_in, bytes_out] = exchange(&page, &server, "/echo", "permessage-deflate");
-    assert!(bytes_in < LITTLE, "{bytes_in} bytes in");
-    assert!(bytes_out < LITTLE, "{bytes_out} bytes out");
+    let server = Server::of(&["echo_noext_wsh"]).start();
+    let page = browser.open(&server.blank());
     let [bytes_in, bytes_out] = exchange(&page, &server, "/echo_noext", "");
     assert!(bytes_in > TOLD, "{bytes_in} bytes in");
     assert!(bytes_out > TOLD, "{bytes_out} bytes out");
@@ -137,12 +165,7 @@ fn exchange(page: &Page<'_>, server: &Server, path: &str, wanted: &str) -> [u64;
         "" => assert_eq!(extensions, "", "{path}"),
         wanted => assert!(extensions.starts_with(wanted), "{path}: {extensions}"),
     }
-    let line = server.line(&["session closed", &format!("path={path} ")]);
-    ["bytes_in=", "bytes_out="].map(|field| {
-        let (_, value) = line.split_once(field).expect("a field");
-        let digits = value.split(' ').next().unwrap_or_default();
-        digits.parse().expect("a number")
-    })
+    server.bytes_in_and_out(path)
 }
 
 /// Sends messages of pseudo-random bytes all at once, and compares what comes back. Returns how many bytes did.

@@ -175,19 +175,26 @@ impl<'a> Page<'a> {
         text
     }
 
-    /// Saves a picture of the page as BROWSER-NAME.png if `BROWSER_SCREENSHOTS` names a directory. A relative one is taken
-    /// from the repository's root, although cargo runs tests in their package.
+    /// Saves two pictures of the page, as BROWSER-NAME-wide.png and -narrow.png, if `BROWSER_SCREENSHOTS` names a directory.
+    /// A relative one is taken from the repository's root, although cargo runs tests in their package.
     pub(crate) fn screenshot(&self, name: &str) {
         let Some(directory) = std::env::var_os("BROWSER_SCREENSHOTS") else {
             return;
         };
         let directory = repository().join(directory);
-        let picture = self.command("browsingContext.captureScreenshot", json!({}));
-        let png = BASE64.decode(text(&picture["data"]).as_bytes());
         std::fs::create_dir_all(&directory).expect("the directory for screenshots");
-        let file = directory.join(format!("{}-{name}.png", self.browser.kind.name()));
-        std::fs::write(&file, png.expect("Base64"))
-            .unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        for (size, width) in [("narrow", 390), ("wide", 1100)] {
+            let viewport = json!({ "width": width, "height": 900 });
+            self.command(
+                "browsingContext.setViewport",
+                json!({ "viewport": viewport }),
+            );
+            let picture = self.command("browsingContext.captureScreenshot", json!({}));
+            let png = BASE64.decode(text(&picture["data"]).as_bytes());
+            let file = directory.join(format!("{}-{name}-{size}.png", self.browser.kind.name()));
+            std::fs::write(&file, png.expect("Base64"))
+                .unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        }
     }
 
     /// What a script finds, `None` while the page goes away for another one.

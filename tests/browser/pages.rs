@@ -154,17 +154,16 @@ pub(crate) fn the_pages_of_the_program_talk_to_its_handlers(browser: &Browser) {
 
 pub(crate) fn no_page_of_the_program_breaks_its_content_policy(browser: &Browser) {
     let server = Server::without_document_root().start();
-    let pages = [
-        "",
-        "console.html",
-        "benchmark.html",
-        "chat.html?name=ann",
-        "tutorial.html",
-        "first_handler.html",
-    ];
-    for name in pages {
+    for (name, element, shown) in [
+        ("", "#handlers", "/echo"),
+        ("console.html", "#ready-state", "no socket"),
+        ("benchmark.html", "#plot", ""),
+        ("chat.html?name=ann", "#people", "ann (you)"),
+        ("tutorial.html", "#source", "new WebSocket"),
+        ("first_handler.html", "#code", "wsh::handler!"),
+    ] {
         let page = browser.open(&server.page(name));
-        page.sees("h1", "");
+        page.sees(element, shown);
         assert_eq!(browser.complaints(), [""; 0], "{name}");
         page.close();
     }

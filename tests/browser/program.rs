@@ -84,6 +84,9 @@ impl Program {
             "--window-size=1100,900",
             "--remote-debugging-port=0",
         ]);
+        if is_dark() {
+            browser.arg("--blink-settings=preferredColorScheme=0");
+        }
         browser.arg(format!("--user-data-dir={}", profile.path().display()));
         browser.stderr(Stdio::piped());
         let mut browser = ProcessGroup::start(browser);
@@ -107,7 +110,12 @@ impl Program {
 
     fn firefox(profile: TempDir) -> Program {
         // Those that are good for tests are set by the browser itself when it is driven.
-        fs::write(profile.path().join("user.js"), FIREFOX_SETTINGS).expect("writing settings");
+        let theme = format!(
+            "user_pref(\"ui.systemUsesDarkTheme\", {});\n",
+            u8::from(is_dark())
+        );
+        let settings = [FIREFOX_SETTINGS, &theme].concat();
+        fs::write(profile.path().join("user.js"), settings).expect("writing settings");
         let mut browser = command(FIREFOX, profile.path());
         browser.args(["--headless", "--no-remote", "--remote-debugging-port=0"]);
         browser.args(["--width", "1100", "--height", "900"]);
@@ -177,6 +185,11 @@ fn command(names: &[&str], home: &Path) -> Command {
         command.env_remove(name);
     }
     command
+}
+
+/// Whether browsers prefer dark pages.
+fn is_dark() -> bool {
+    std::env::var_os("BROWSER_DARK").is_some()
 }
 
 /// Finds the first of these programs that is installed.

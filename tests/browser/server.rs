@@ -57,12 +57,22 @@ impl Server {
 
     /// Starts `wshd dev` for the handler in C, with a copy of the pages of this repository.
     pub(crate) fn dev() -> Server {
+        Server::dev_over("http", &[])
+    }
+
+    /// Like `dev`, over TLS with a certificate that `wshd dev` makes.
+    pub(crate) fn dev_tls() -> Server {
+        Server::dev_over("https", &["--tls"])
+    }
+
+    fn dev_over(scheme: &'static str, flags: &[&str]) -> Server {
         let site = site();
         copy_pages(&site);
         let mut command = wshd(&site);
-        command.args(["dev", "mine", "-p", "0"]);
+        command.args(["dev", "mine", "-p", "0"]).args(flags);
+        command.env("XDG_STATE_HOME", site.path().join("state"));
         save_c(&site, str::to_owned);
-        Server::launch(command, site, "http")
+        Server::launch(command, site, scheme)
     }
 
     /// Starts `wshd dev` for the chat, with the pages of this repository, and history for its rooms.
@@ -198,6 +208,16 @@ impl Server {
         eventually(&format!("a log line with {parts:?}"), find)
     }
 
+    /// Waits until the session at `path` is closed, and returns the bytes that the server got and sent in it.
+    pub(crate) fn bytes_in_and_out(&self, path: &str) -> [u64; 2] {
+        let line = self.line(&["session closed", &format!("path={path} ")]);
+        ["bytes_in=", "bytes_out="].map(|field| {
+            let (_, value) = line.split_once(field).expect("a field");
+            let digits = value.split(' ').next().unwrap_or_default();
+            digits.parse().expect("a number")
+        })
+    }
+
     /// Counts the log lines that contain `part`.
     pub(crate) fn count(&self, part: &str) -> usize {
         let log = self.log.lock().expect("no thread panics with it");
@@ -252,6 +272,13 @@ impl Builder {
             .arg("-k")
             .arg(key);
         self.scheme = "https";
+        self
+    }
+
+    /// Lets only this user in, who is written as `USER:PASSWORD`.
+    pub(crate) fn basic_auth(mut self, credential: &str) -> Builder {
+        self.command.arg("--basic-auth");
+        self.command.args(["--basic-auth-credential", credential]);
         self
     }
 

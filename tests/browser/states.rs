@@ -87,3 +87,43 @@ pub(crate) fn the_four_events_come_in_their_order_and_say_where_from(browser: &B
     let seen = json!({ "kinds": ["error", "close"], "close": [1006, "", false] });
     assert_eq!(page.run(script, json!(null)), seen);
 }
+
+pub(crate) fn a_page_has_a_hundred_sockets_at_once(browser: &Browser) {
+    let server = Server::of(&["echo_wsh"]).start();
+    let page = browser.open(&server.blank());
+
+    let script = "
+        const all = Array.from({ length: 100 }, () => new Heard('/echo'));
+        await Promise.all(all.map((heard) => heard.opened()));
+        all.forEach((heard, index) => heard.socket.send(String(index)));
+        const said = await Promise.all(all.map((heard) => heard.message()));
+        const sessions = await (await fetch('/.wshd/handlers.json')).json();
+        for (const { socket } of all) socket.close(1000);
+        const closes = await Promise.all(all.map((heard) => heard.closed()));
+        return {
+            sessions: sessions[0].sessions,
+            right: said.filter((text, index) => text === String(index)).length,
+            clean: closes.filter(([code, , wasClean]) => code === 1000 && wasClean).length,
+        };";
+    let seen = json!({ "sessions": 100, "right": 100, "clean": 100 });
+    assert_eq!(page.run(script, json!(null)), seen);
+}
+
+pub(crate) fn a_silent_page_stays_connected_because_its_browser_answers_pings(browser: &Browser) {
+    let limits = "[limits]\nping_interval_ms = 100\npong_timeout_ms = 1000\n";
+    let server = Server::of(&["echo_wsh"]).config(limits).start();
+    let page = browser.open(&server.blank());
+
+    let script = "
+        const heard = await new Heard('/echo').opened();
+        await new Promise((resolve) => setTimeout(resolve, 2500));
+        heard.socket.send('still here');
+        const answer = await heard.message();
+        heard.socket.close(1000);
+        return [answer, ...(await heard.closed())];";
+    let seen = json!(["still here", 1000, "", true]);
+    assert_eq!(page.run(script, json!(null)), seen);
+    // What the page says itself takes less than forty bytes, and a pong takes six.
+    let [bytes_in, _] = server.bytes_in_and_out("/echo");
+    assert!(bytes_in > 40 + 10 * 6, "{bytes_in} bytes in");
+}
