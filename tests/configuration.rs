@@ -81,7 +81,10 @@ fn a_check_says_what_the_server_would_say() {
     site.write("config.toml", "[routes]\n\"/\" = \"/ecko\"\n");
     let (code, said) = wshd(&site, &["check"]);
     assert_eq!(code, Some(78), "{said}");
-    assert!(said.contains("good: /echo echo_wsh.so\n"), "{said}");
+    assert!(
+        said.contains("good: /echo echo_wsh.so (Sends every message back)\n"),
+        "{said}"
+    );
     let fault = "config.toml:2:1: route `/` names handler `ecko`, which does not exist; there is `echo`; did you mean `echo`?";
     assert!(said.contains(fault), "{said}");
 

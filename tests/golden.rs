@@ -52,6 +52,10 @@ fn a_golden_plugin_of_each_kind_echoes_and_closes() {
         assert_eq!(client.close(1000), 1000, "{kind}");
     }
     assert_eq!(server.count_lines(&["plugin refused"]), 0);
+    // Their descriptors end before the field of a description.
+    for handler in server.listing().as_array().expect("a list") {
+        assert!(handler["description"].is_null(), "{handler}");
+    }
 }
 
 #[test]

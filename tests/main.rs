@@ -19,6 +19,7 @@ mod conformance;
 mod connect;
 mod contained;
 mod crowd;
+mod descriptions;
 mod dev;
 mod draining;
 mod ending;

@@ -202,7 +202,7 @@ fn check_says_something_about_every_file_whatever_the_files_do() {
         assert!(said.contains(sentence), "`{sentence}` in\n{said}");
     }
     let good = String::from_utf8_lossy(&output.stdout);
-    assert_eq!(good, "good: /echo echo_wsh.so\n");
+    assert_eq!(good, "good: /echo echo_wsh.so (Sends every message back)\n");
     assert_eq!(output.status.code(), Some(1));
 }
 

@@ -2,6 +2,7 @@
  *
  *     cc -shared -fPIC -O2 -I plugin-api/include -o cecho_wsh.so handlers/c/cecho.c
  */
+#define WSH_DESCRIPTION "Sends every message back, in C"
 #include <wsh.h>
 
 static const WshHost *host;

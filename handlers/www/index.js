@@ -37,7 +37,7 @@ class Card {
     return this.element.querySelector(selector);
   }
 
-  show({ generation, sessions, generations = [], refusal = null, ...kept }) {
+  show({ generation, sessions, description = null, generations = [], refusal = null, ...kept }) {
     const badge = this.part(".generation");
     if (this.generation !== undefined && this.generation !== generation) {
       if (generation !== null) wsh.write(this.log, "note", `generation ${generation} answers from now on`);
@@ -55,6 +55,8 @@ class Card {
     const shown = left === 0 ? count : `${count}, ${left} of them on older code`;
     this.part(".sessions").textContent = generation === null ? "" : ` · ${shown}`;
     this.part(".facts-line").hidden = generation === null;
+    this.part(".description").textContent = description ?? "";
+    this.part(".description").hidden = description === null;
     this.part(".kept").textContent = whatIsKept(kept);
     this.part(".kept").hidden = this.part(".kept").textContent === "";
     this.part(".refusal").textContent = refusal ?? "";

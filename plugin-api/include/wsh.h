@@ -26,12 +26,13 @@
  * generation is one loaded version of a plugin.
  *
  * Rules
- *  1. The server reads the head of WSH_HANDLER, up to `init`, from the file, and runs no code of a
- *     plugin that it refuses.
+ *  1. The server reads all of WSH_HANDLER but `init` from the file, and runs no code of a plugin
+ *     that it refuses.
  *  2. A table starts with its size. A reader reads at most size bytes of a table, and no more than
  *     it knows. An absent field is NULL and means the default. A writer that fills a table of the
  *     other side writes nothing past the size found in it. Fields are appended, never moved and
- *     never reused. A plugin's table that ends before a field of 1.0 is refused. See WSH_HAS.
+ *     never reused. A plugin's table that ends before a field of 1.0 is refused, unless that field
+ *     is `description`. See WSH_HAS.
  *  3. abi_major must match; min_host_minor must not be above the server's minor. The server ignores
  *     a descriptor flag that it does not know. A plugin that depends on such a flag raises
  *     min_host_minor.
@@ -413,8 +414,8 @@ typedef struct WshInit WshInit;
 typedef struct WshInstance WshInstance;
 typedef struct WshVtable WshVtable;
 
-/* The description of a plugin; see WSH_DEFINE. Everything before `init` is read from the file,
- * without running it. */
+/* The description of a plugin; see WSH_DEFINE. Everything but `init` is read from the file, without
+ * running it. */
 typedef struct WshDescriptor {
     uint8_t magic[8];          /* 89 57 53 48 0D 0A 1A 0A: a transfer in text mode breaks it */
     uint32_t abi_major;        /* the major of the ABI it was built with */
@@ -434,6 +435,9 @@ typedef struct WshDescriptor {
      * file is opened twice: first in a process of its own, with WSH_CHECK, where `self_test` and
      * `shutdown` follow and the process ends; then, if all went well, in the server. */
     WshStatus(WSH_CALL *init)(const WshHost *host, const WshInit *init, WshInstance *instance);
+    /* What the handler is, in a sentence, UTF-8, NUL-padded; for people only. A table that ends
+     * before it is that of a handler without a description. */
+    char description[256];
 } WshDescriptor;
 
 /* The table that `init` gets. */
@@ -892,6 +896,12 @@ static inline void wsh_log(const WshHost *host, uint32_t level, const char *mess
 #define WSH_EXTERN extern
 #endif
 
+/* What the handler is, in a sentence of at most 255 bytes, for those who look at the server. Define
+ * it before this header is included. */
+#ifndef WSH_DESCRIPTION
+#define WSH_DESCRIPTION ""
+#endif
+
 /* The compiler's name in the descriptor, at most 63 bytes. Define it before for another text. */
 #define WSH_TEXT_OF_(x) #x
 #define WSH_TEXT_OF(x) WSH_TEXT_OF_(x)
@@ -935,7 +945,8 @@ static inline void wsh_log(const WshHost *host, uint32_t level, const char *mess
                                        name,                                                       \
                                        version,                                                    \
                                        WSH_TOOLCHAIN,                                              \
-                                       init}
+                                       init,                                                       \
+                                       WSH_DESCRIPTION}
 
 #ifdef __cplusplus
 }

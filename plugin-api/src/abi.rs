@@ -8,12 +8,13 @@
 //! Each has a name, by which comments cite it.
 //!
 //! 1. *One symbol.* The server looks for one symbol, the static [`WSH_HANDLER`](SYMBOL). The head of that
-//!    [`Descriptor`], up to `init`, holds no pointer, so the server reads it from the file, and runs no code of a
-//!    plugin that it refuses.
+//!    [`Descriptor`], up to `init`, holds no pointer, nor does what follows `init`. So the server reads both from the
+//!    file, and runs no code of a plugin that it refuses.
 //! 2. *Sizes.* A table starts with its `size`. A reader reads at most `size` bytes of a table, and no more than it
 //!    knows. An absent field is NULL and means the default. A writer that fills a table of the other side writes
 //!    nothing past the `size` found in it. Fields are appended, never moved and never reused, and no table ends in
-//!    padding. A plugin's table that ends before a field of 1.0 is refused.
+//!    padding. A plugin's table that ends before a field of 1.0 is refused, unless that field is
+//!    [`description`](Descriptor::description).
 //! 3. *Versions.* `abi_major` must match; `min_host_minor` must not be above the server's minor. The server ignores a
 //!    descriptor flag that it does not know. A plugin that depends on such a flag raises `min_host_minor`.
 //! 4. *Lent memory.* Memory that is passed to a call can be read until the call returns. There are two exceptions.
@@ -214,7 +215,7 @@
 //! - 1.0, 2026-11-23: the first. Mended until 1.0.0 is tagged; last on 2026-11-29: codes of 32 bits,
 //!   [`FULL`], [`IF_ROOM`], [`FOLLOWED`], [`ORIGIN_ANY`], [`CAUSE`], `client_addr`, `check`, `wake_after`,
 //!   `notify` and `note`; fields that are 0 must be 0. On 2026-11-30: the functions of [`answer`], `answer`,
-//!   `answered`, `envelope`, `presence`, [`CONFLICT`], [`UNAVAILABLE`].
+//!   `answered`, `envelope`, `presence`, [`CONFLICT`], [`UNAVAILABLE`], `description`.
 
 pub mod answer;
 pub mod raw;
@@ -379,7 +380,7 @@ pub struct Pair {
 }
 
 table! {
-/// The description of a plugin. Everything before `init` is read from the file, without running it.
+/// The description of a plugin. Everything but `init` is read from the file, without running it.
 #[repr(C)]
 #[derive(Debug)]
 pub struct Descriptor {
@@ -410,10 +411,13 @@ pub struct Descriptor {
     /// Builds the handler. It changes nothing outside before `serving`. Called once per loaded image: first in a
     /// process of its own, with [`CHECK`], then in the server.
     pub init: Option<unsafe extern "C" fn(*const Host, *const Init, *mut Instance) -> Status>,
+    /// What the handler is, in a sentence, UTF-8, NUL-padded; for people only. It is read from the file as well. A table that
+    /// ends before it is that of a handler without a description.
+    pub description: [u8; 256],
 }
 }
 
-#[allow(unsafe_code)] // a static must be `Sync`, and its last field is a pointer
+#[allow(unsafe_code)] // a static must be `Sync`, and one of its fields is a pointer
 // SAFETY: the only pointer is to a function, which any thread may call.
 unsafe impl Sync for Descriptor {}
 

@@ -293,6 +293,7 @@ macro_rules! __crate {
         $crate::__private::Crate {
             name: ::core::env!("CARGO_PKG_NAME"),
             version: ::core::env!("CARGO_PKG_VERSION"),
+            description: ::core::env!("CARGO_PKG_DESCRIPTION"),
             panic_abort: ::core::cfg!(panic = "abort"),
             origin_any: $origin_any,
         }

@@ -27,8 +27,8 @@ use crate::transport::settings::TlsSettings;
 /// The result of a check.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CheckReport {
-    /// The plugins that can be served: the handler's name and the file, in the order of files.
-    pub good: Vec<(String, PathBuf)>,
+    /// The plugins that can be served, in the order of files.
+    pub good: Vec<GoodPlugin>,
     /// A sentence for each fault, as the server would say it.
     pub bad: Vec<String>,
     /// Why the files of TLS cannot be used, which a server does not start with.
@@ -39,6 +39,17 @@ pub struct CheckReport {
     pub emptiness: Option<String>,
     /// A sentence for each thing that a server starts with, and that an operator may not have meant.
     pub notes: Vec<String>,
+}
+
+/// A plugin that can be served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GoodPlugin {
+    /// The handler's name.
+    pub name: String,
+    /// The plugin's file.
+    pub path: PathBuf,
+    /// What the handler is; empty if the plugin does not say.
+    pub description: String,
 }
 
 /// Tries every plugin in a process of its own. Where the system has no such process, it loads the plugin,
@@ -98,9 +109,13 @@ pub fn check(config: &Config) -> Result<CheckReport, StartError> {
             None => try_load(found, config, &shared, &stage),
         };
         match outcome {
-            Ok(()) => {
+            Ok(description) => {
                 taken.push(found);
-                report.good.push((found.name.clone(), found.path.clone()));
+                report.good.push(GoodPlugin {
+                    name: found.name.clone(),
+                    path: found.path.clone(),
+                    description,
+                });
             }
             Err(refusal) => {
                 report.refused.push(found.name.clone());
@@ -137,19 +152,22 @@ fn emptiness(config: &Config, scan: &Scan) -> String {
     }
 }
 
+/// Answers the description of a plugin that could be loaded.
 fn try_load(
     found: &Found,
     config: &Config,
     shared: &Arc<Shared>,
     stage: &Arc<Stage>,
-) -> Result<(), Refusal> {
+) -> Result<String, Refusal> {
     let content = read(&found.path)?;
     let settings = config.handler(&found.name);
+    let about = inspect(&content.bytes)?;
+    let description = about.description.clone();
     let job = Job {
         name: found.name.clone(),
         number: 1,
         path: found.path.clone(),
-        about: inspect(&content.bytes)?,
+        about,
         bytes: content.bytes,
         hash: content.hash,
         config_json: settings.config.to_string(),
@@ -163,7 +181,7 @@ fn try_load(
     let limit = Duration::from_millis(settings.limits.init_timeout_ms);
     loop {
         match finished.recv_timeout(LOOK) {
-            Ok(outcome) => return outcome,
+            Ok(outcome) => return outcome.map(|()| description),
             Err(RecvTimeoutError::Timeout) => {
                 if let Some(refusal) = loading.overdue(limit) {
                     return Err(refusal);

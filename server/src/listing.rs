@@ -137,6 +137,8 @@ impl Listed {
         let mut value = json!({
             "path": format!("/{}", self.name),
             "name": self.name,
+            "description": serving.map(|generation| &generation.provenance.about.description)
+                .filter(|description| !description.is_empty()),
             "generation": serving.map(|generation| generation.number),
             "sessions": all.clone().map(|generation| generation.sessions()).sum::<usize>(),
             "topics": usage.topics,

@@ -239,11 +239,15 @@ fn check(config: &Config) -> u8 {
     // The log comes before the result.
     logging::flush(Duration::from_secs(1));
     let mut out = std::io::stdout().lock();
-    for (name, path) in &report.good {
+    for plugin in &report.good {
+        let (name, path) = (&plugin.name, shown(&plugin.path, config).display());
         // It fails when the reader has gone.
-        let _ = writeln!(out, "good: /{name} {}", shown(path, config).display());
+        let _ = match &*plugin.description {
+            "" => writeln!(out, "good: /{name} {path}"),
+            description => writeln!(out, "good: /{name} {path} ({description})"),
+        };
     }
-    let good = report.good.iter().map(|(name, _)| name);
+    let good = report.good.iter().map(|plugin| &plugin.name);
     let known: Vec<String> = good.chain(&report.refused).cloned().collect();
     let unknown = config.unknown_handlers(&known);
     for sentence in report.bad.iter().chain(&report.bad_tls) {

@@ -27,6 +27,8 @@ pub struct Crate {
     pub name: &'static str,
     /// `CARGO_PKG_VERSION`
     pub version: &'static str,
+    /// `CARGO_PKG_DESCRIPTION`, which is empty where the manifest has none.
+    pub description: &'static str,
     /// `cfg!(panic = "abort")`
     pub panic_abort: bool,
     /// `handler!` says `origin = any`.
@@ -170,6 +172,7 @@ const fn describe(about: &Crate, facts: DescriptorFacts) -> Descriptor {
         version: padded(about.version.as_bytes()),
         toolchain: padded(env!("WSH_TOOLCHAIN").as_bytes()),
         init: facts.init,
+        description: padded(about.description.as_bytes()),
     }
 }
 

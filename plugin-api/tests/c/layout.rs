@@ -89,10 +89,10 @@ tables! {
     Pair = 32 {
         name: 0, value: 16
     }
-    Descriptor = 208 {
+    Descriptor = 464 {
         magic: 0, abi_major: 8, abi_minor: 12, min_host_minor: 16, size: 20, flags: 24,
         state_schema: 28, state_schema_min: 32, reserved: 36, name: 40, version: 104,
-        toolchain: 136, init: 200
+        toolchain: 136, init: 200, description: 208
     }
     Init = 48 {
         size: 0, flags: 4, generation: 8, config_json: 16, name: 32

@@ -33,6 +33,10 @@ fn the_echo_handler_in_c_does_what_the_one_in_rust_does() {
     assert_eq!(padded(&handler.name), "cecho");
     assert_eq!(padded(&handler.version), "1.0");
     assert_ne!(padded(&handler.toolchain), "");
+    assert_eq!(
+        padded(&handler.description),
+        "Sends every message back, in C"
+    );
     assert_head_is_readable_from(&library, handler);
 }
 
@@ -268,6 +272,9 @@ fn assert_head_is_readable_from(library: &Path, handler: &Descriptor) {
     assert_eq!(head[40..104], handler.name);
     assert_eq!(head[104..136], handler.version);
     assert_eq!(head[136..200], handler.toolchain);
+    let at = file.windows(HEAD).position(|window| window == head);
+    let description = &file[at.unwrap() + std::mem::offset_of!(Descriptor, description)..];
+    assert!(description.starts_with(&handler.description));
 }
 
 fn padded(text: &[u8]) -> &str {

@@ -10,8 +10,20 @@ use wsh::abi::{self, Descriptor, Vtable};
 
 use crate::plugin::refusal::Refusal;
 
+/// What is known of an image that is mapped.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OpenedImage {
+    /// The address of its descriptor.
+    pub(crate) descriptor_at: usize,
+    pub(crate) init: Option<InitFunction>,
+}
+
+/// The function of a plugin that builds its handler.
+type InitFunction =
+    unsafe extern "C" fn(*const abi::Host, *const abi::Init, *mut abi::Instance) -> abi::Status;
+
 /// Maps a copy, which runs its initialisers, and finds its descriptor.
-pub(crate) fn open(path: &Path) -> Result<&'static Descriptor, Refusal> {
+pub(crate) fn open(path: &Path) -> Result<OpenedImage, Refusal> {
     // NOW: with lazy binding a missing symbol would end the server at its first call. LOCAL: two
     // generations must not find each other's symbols.
     // SAFETY: loading runs the plugin's initialisers. Every user who may write the file is trusted with
@@ -29,9 +41,14 @@ pub(crate) fn open(path: &Path) -> Result<&'static Descriptor, Refusal> {
     if !known.get_or_insert_default().insert(address.addr()) {
         return Err(Refusal::StaleImage);
     }
+    // There is no reference to it: the plugin's table may end before the fields that were appended to the type.
     // SAFETY: the image is never unmapped, and by the ABI a descriptor is never written to. The inspection found its `size` to
-    // be at least that of this type.
-    Ok(unsafe { &*address })
+    // be at least that of ABI 1.0, which has `init`.
+    let init = unsafe { (&raw const (*address).init).read() };
+    Ok(OpenedImage {
+        descriptor_at: address.addr(),
+        init,
+    })
 }
 
 /// A copy of a plugin's vtable. Fields that the plugin's own does not have are NULL, also one of which it has only a part.

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use wsh::abi::{self, Descriptor, Status, Vtable};
+use wsh::abi::{self, Status, Vtable};
 use wsh::rules;
 
 use super::failure_reason;
@@ -17,7 +17,7 @@ use super::guards::thread_local_destructors;
 use super::handler_context::HandlerContext;
 use super::handler_log::escape_into;
 use super::host_table;
-use super::image::{copy_vtable, open};
+use super::image::{OpenedImage, copy_vtable, open};
 use super::lent_memory;
 use super::opening::Opening;
 use super::trial::{self, Bounds, Subject, Tried};
@@ -140,19 +140,18 @@ impl Plugin {
         drop(within);
         drop(opening);
         process_state::restore_after(context, "constructors");
-        let descriptor = opened?;
+        let opened = opened?;
         claim.keep();
         drop(copy);
         // The image's addresses follow from the file. To ask the linker takes longer with each image.
-        let descriptor_at = std::ptr::from_ref(descriptor).addr();
-        let image = source.about.placement.image(descriptor_at);
+        let image = source.about.placement.image(opened.descriptor_at);
         images::note(image.clone(), Some(context));
         progress.reach(Step::Init);
         let argument = InitArgument {
             config_json: source.config_json,
             is_check,
         };
-        let plugin = Plugin::init(descriptor, &argument, context, image.clone());
+        let plugin = Plugin::init(opened, &argument, context, image.clone());
         process_state::restore_after(context, "init");
         let loaded = plugin.and_then(|plugin| {
             progress.reach(Step::SelfTest);
@@ -170,12 +169,12 @@ impl Plugin {
 
     /// Calls `init` of an image that is open.
     pub(crate) fn init(
-        descriptor: &'static Descriptor,
+        opened: OpenedImage,
         argument: &InitArgument<'_>,
         context: &'static HandlerContext,
         image: ImageRange,
     ) -> Result<Plugin, Refusal> {
-        let init = descriptor.init.ok_or(Refusal::NoFunction("init"))?;
+        let init = opened.init.ok_or(Refusal::NoFunction("init"))?;
         let arguments = abi::Init {
             size: size_of::<abi::Init>() as u32,
             flags: if argument.is_check { abi::CHECK } else { 0 },

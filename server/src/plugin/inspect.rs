@@ -1,7 +1,7 @@
 //! Reads a plugin's file without running any of it.
 //!
-//! The part of a descriptor before its first pointer is read from the file's bytes. So the initialisers
-//! of a plugin that is refused by its descriptor never run.
+//! All of a descriptor but its pointer is read from the file's bytes. So the initialisers of a plugin that is
+//! refused by its descriptor never run.
 
 mod damage;
 mod format;
@@ -36,6 +36,8 @@ pub(crate) struct PluginInfo {
     pub(crate) version: String,
     /// What it was compiled with, for logs.
     pub(crate) toolchain: String,
+    /// What its handler is, for those who look at the server; empty if the plugin does not say.
+    pub(crate) description: String,
     /// The names of the libraries that it needs.
     pub(crate) needed: Vec<String>,
     /// Whether threads can run in it that the server does not count.
@@ -76,27 +78,32 @@ pub(crate) fn inspect(bytes: &[u8]) -> Result<PluginInfo, Refusal> {
         let wanted = "shared libraries";
         return Err(Refusal::ForeignFormat { found, wanted });
     }
-    let (head, placement) = find_descriptor(&file)?;
-    let about = read_descriptor(head, placement, &file)?;
+    let address = find_descriptor(&file)?;
+    let about = read_descriptor(address, &file)?;
     check_unique_symbols(&file)?;
     check_holes(&file, bytes)?;
     check_relocations(&file)?;
     Ok(about)
 }
 
-/// The head of the descriptor, as it lies in the file, and where it will lie in the image.
-fn find_descriptor<'data>(file: &File<'data>) -> Result<(&'data [u8], Placement), Refusal> {
+/// The address of the descriptor, as the file counts.
+fn find_descriptor(file: &File<'_>) -> Result<u64, Refusal> {
     let symbol = file
         .dynamic_symbols()
         .find(|symbol| symbol.is_definition() && symbol.name_bytes() == Ok(abi::SYMBOL.as_bytes()));
-    let address = symbol.ok_or(Refusal::NoSymbol)?.address();
-    let found = file.segments().find_map(|segment| {
-        let range = segment.data_range(address, HEAD_BYTES as u64);
+    Ok(symbol.ok_or(Refusal::NoSymbol)?.address())
+}
+
+/// The bytes at an address, if the file has all of them.
+fn bytes_at<'data>(file: &File<'data>, address: u64, length: usize) -> Option<&'data [u8]> {
+    file.segments().find_map(|segment| {
+        let range = segment.data_range(address, length as u64);
         range.ok().flatten()
-    });
-    let head = found.ok_or_else(|| Refusal::NoDescriptor {
-        found: String::new(),
-    })?;
+    })
+}
+
+/// Where the descriptor at this address will lie in the image.
+fn placement_of(address: u64, file: &File<'_>) -> Placement {
     let ends = file.segments().map(|segment| {
         let start = segment.address();
         (start, start.saturating_add(segment.size()))
@@ -106,18 +113,17 @@ fn find_descriptor<'data>(file: &File<'data>) -> Result<(&'data [u8], Placement)
     });
     let [bytes_before, bytes_from] =
         [address - start, end - address].map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
-    let placement = Placement {
+    Placement {
         bytes_before,
         bytes_from,
-    };
-    Ok((head, placement))
+    }
 }
 
-fn read_descriptor(
-    head: &[u8],
-    placement: Placement,
-    file: &File<'_>,
-) -> Result<PluginInfo, Refusal> {
+fn read_descriptor(address: u64, file: &File<'_>) -> Result<PluginInfo, Refusal> {
+    let head = bytes_at(file, address, HEAD_BYTES);
+    let head = head.ok_or_else(|| Refusal::NoDescriptor {
+        found: String::new(),
+    })?;
     let number = |at: usize| -> u32 {
         let bytes = head[at..]
             .first_chunk()
@@ -174,10 +180,23 @@ fn read_descriptor(
         schema_min,
         version: text(&head[at!(version)..at!(toolchain)]),
         toolchain: text(&head[at!(toolchain)..HEAD_BYTES]),
+        description: description(address, size as usize, file),
         needed,
         may_start_threads,
-        placement,
+        placement: placement_of(address, file),
     })
+}
+
+/// The description in a descriptor of so many bytes; empty if there is none.
+fn description(address: u64, size: usize, file: &File<'_>) -> String {
+    const AT: usize = std::mem::offset_of!(Descriptor, description);
+    const BYTES: usize = size_of::<Descriptor>() - AT;
+    // A descriptor that ends before it, or in it, has none.
+    let field = match size >= AT + BYTES {
+        true => bytes_at(file, address.saturating_add(AT as u64), BYTES),
+        false => None,
+    };
+    field.map(text).unwrap_or_default()
 }
 
 /// Whether a library is part of the system and starts threads only when it is asked for them by name.
@@ -187,11 +206,12 @@ fn is_of_the_system(library: &str) -> bool {
         || name.starts_with("ld-linux")
 }
 
-/// NUL-padded text, without the characters that could break a log line.
+/// NUL-padded text, as one line: a control character could break a line of the log.
 fn text(field: &[u8]) -> String {
     let text = field.split(|byte| *byte == 0).next().unwrap_or_default();
     let text = String::from_utf8_lossy(text);
-    text.chars().filter(|c| !c.is_control()).collect()
+    let printable = text.replace(char::is_control, " ");
+    printable.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 fn malformed(error: object::read::Error) -> Refusal {

@@ -140,14 +140,14 @@ fn load(
     copy: &Path,
 ) -> Result<(), Refusal> {
     page.reach(Step::Opening);
-    let descriptor = image::open(copy)?;
+    let opened = image::open(copy)?;
     page.reach(Step::Init);
     let argument = InitArgument {
         config_json: &request.config_json,
         is_check: true,
     };
     // The image's addresses matter only where thread keys are freed.
-    let plugin = Plugin::init(descriptor, &argument, context, 0..0)?;
+    let plugin = Plugin::init(opened, &argument, context, 0..0)?;
     page.reach(Step::SelfTest);
     let is_fit = plugin.self_test();
     page.reach(Step::Shutdown);
