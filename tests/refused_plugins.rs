@@ -9,7 +9,7 @@ use wsh::abi::ABI_MINOR;
 
 use crate::harness::eventually;
 use crate::harness::patch::{self, Patch, versioned};
-use crate::harness::server::Server;
+use crate::harness::server::{Server, status_of};
 use crate::harness::site::Site;
 use crate::harness::within;
 
@@ -311,6 +311,88 @@ fn a_handler_that_fails_beside_its_sessions_costs_none_of_them() {
     fs::remove_file(site.handlers().join("shutdown_panics_wsh.so")).expect("removing");
     server.line(&["generation retired", "handler=shutdown_panics"]);
     assert_eq!(server.connect("/serving_panics").ask("hello"), "hello");
+}
+
+#[test]
+fn every_path_to_a_refused_handler_is_answered_as_its_own() {
+    let site = Site::empty();
+    site.add_bytes(b"no library", "bad_wsh.so");
+    site.add_bytes(b"no library", "rooms/_wsh.so");
+    site.write(
+        "config.toml",
+        "handlers_map_file = \"map\"\n[routes]\n\"/alias\" = \"/bad\"\n\"/again\" = \"/alias\"\n\
+         \"/of/{name}/them\" = \"/bad\"\n\"/below/{*rest}\" = \"/rooms\"\n",
+    );
+    site.write("map", "/mapped /bad\n");
+    // Nothing serves, and nothing ever has.
+    let server = Server::start(&site);
+
+    let ask = |method: &str, path: &str| {
+        let request = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        server.exchange(request.as_bytes())
+    };
+    let sentence = "the file of the handler at this path is refused; the server's log says why\n";
+    let paths = [
+        "/bad",
+        "/alias",
+        "/again",
+        "/mapped",
+        "/of/all/them",
+        "/rooms",
+        "/rooms/",
+        "/below/one/of",
+    ];
+    for path in paths {
+        assert_eq!(server.handshake_status(path), 503, "{path}");
+        for method in ["GET", "HEAD", "POST"] {
+            let answer = ask(method, path);
+            assert_eq!(status_of(&answer), 503, "{method} {path}: {answer}");
+            assert_eq!(
+                answer.ends_with(sentence),
+                method != "HEAD",
+                "{method} {path}: {answer}"
+            );
+        }
+    }
+    for path in ["/other", "/bad/", "/alias/", "/of/all"] {
+        assert_eq!(server.handshake_status(path), 404, "{path}");
+    }
+
+    site.add("echo_wsh", "bad_wsh.so");
+    server.line(&["handler loaded", "handler=\"bad\""]);
+    for path in ["/bad", "/alias", "/again", "/mapped", "/of/all/them"] {
+        assert_eq!(server.connect(path).ask("hello"), "hello");
+    }
+    assert_eq!(server.handshake_status("/below/one"), 503);
+}
+
+#[test]
+fn a_refused_handler_asks_for_a_password_where_it_would_if_it_were_served() {
+    let site = Site::empty();
+    for name in ["open", "closed"] {
+        site.add_bytes(b"no library", &format!("{name}_wsh.so"));
+    }
+    site.write("tokens", &format!("ci:sha256:{}\n", "0".repeat(64)));
+    site.write(
+        "config.toml",
+        "tokens_file = \"tokens\"\n[routes]\n\"/x\" = \"/open\"\n\"/y/{z}\" = \"/open\"\n\
+         \"/v\" = \"/closed\"\n[handler.open]\nauth = \"open\"\n",
+    );
+    let server = Server::start(&site);
+
+    for (path, status) in [
+        ("/open", 503),
+        ("/x", 503),
+        ("/y/z", 503),
+        ("/closed", 401),
+        ("/v", 401),
+        ("/nothing", 401),
+    ] {
+        assert_eq!(server.handshake_status(path), status, "{path}");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        let answer = server.exchange(request.as_bytes());
+        assert_eq!(status_of(&answer), status, "{path}");
+    }
 }
 
 #[test]

@@ -29,6 +29,8 @@ pub(crate) struct Listed {
     pub(crate) retired: usize,
     /// Why its file is not what serves.
     pub(crate) refusal: Option<String>,
+    /// Whether its file is that of a directory, so that it answers at its path with a slash at the end as well.
+    pub(crate) is_of_directory: bool,
 }
 
 impl Listing {
@@ -43,11 +45,26 @@ impl Listing {
 
     /// Whether the file of this handler is refused, and no older generation serves in its place.
     pub(crate) fn is_refused(&self, name: &str) -> bool {
+        let listed = self.find(name);
+        listed.is_some_and(|it| it.serving.is_none() && it.refusal.is_some())
+    }
+
+    /// The name of the handler that has `path` as its own, if it is listed.
+    pub(crate) fn name_at(&self, path: &str) -> Option<&str> {
+        let name = path.strip_prefix('/')?;
+        let of_directory = || {
+            let found = self.find(name.strip_suffix('/')?);
+            found.filter(|listed| listed.is_of_directory)
+        };
+        let listed = self.find(name).or_else(of_directory)?;
+        Some(&listed.name)
+    }
+
+    fn find(&self, name: &str) -> Option<&Listed> {
         let at = self
             .0
             .binary_search_by(|listed| listed.name.as_str().cmp(name));
-        let listed = at.ok().map(|at| &self.0[at]);
-        listed.is_some_and(|it| it.serving.is_none() && it.refusal.is_some())
+        at.ok().map(|at| &self.0[at])
     }
 
     /// The list as JSON. `usage` says what is kept under the name of a handler.
@@ -204,6 +221,7 @@ mod tests {
             old: Vec::new(),
             retired: 0,
             refusal: Some("it is broken".to_owned()),
+            is_of_directory: name == "chat",
         };
         let usage = |name: &str| match name {
             "chat" => Usage {
@@ -219,6 +237,12 @@ mod tests {
         };
         let listing = Listing::new(vec![listed("chat"), listed("echo")]);
         assert!(listing.is_refused("echo") && !listing.is_refused("ech"));
+        let names =
+            ["/chat", "/chat/", "/echo", "/echo/", "chat", "/"].map(|path| listing.name_at(path));
+        assert_eq!(
+            names,
+            [Some("chat"), Some("chat"), Some("echo"), None, None, None]
+        );
 
         let here: Value = serde_json::from_str(&listing.json(true, usage)).expect("JSON");
         let there = listed("chat").json(false, &usage("chat"));

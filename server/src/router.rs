@@ -25,6 +25,16 @@ pub(crate) struct Table {
     aliases: HashMap<String, Arc<Generation>>,
     /// Routes with parameters.
     patterns: matchit::Router<Arc<Generation>>,
+    unserved: UnservedRoutes,
+}
+
+/// The routes to handlers that do not serve. They are looked at only where no handler answers.
+#[derive(Default)]
+struct UnservedRoutes {
+    /// The handler's name, by the path.
+    aliases: HashMap<String, Arc<str>>,
+    /// The handler's name, by the pattern.
+    patterns: matchit::Router<Arc<str>>,
 }
 
 /// The names and values of a route's parameters.
@@ -52,17 +62,36 @@ impl Router {
         self.table.load().find(path).is_some()
     }
 
-    /// Whether `path` is that of a handler whose file is refused, and which has no older generation.
+    /// Whether `path` leads to a handler whose file is refused, and which has no older generation.
     pub(crate) fn is_refused(&self, path: &str) -> bool {
-        let name = path.strip_prefix('/');
-        name.is_some_and(|name| self.listing.load().is_refused(name))
+        let name = self.unserved_at(path);
+        name.is_some_and(|name| self.listing.load().is_refused(&name))
     }
 
-    /// The name of the handler that answers at `path`.
+    /// The name of the handler that answers at `path`, or that would if it were served.
     pub(crate) fn handler_at(&self, path: &str) -> Option<Arc<str>> {
         let table = self.table.load();
-        let (generation, _) = table.find(path)?;
-        Some(generation.handler.clone())
+        match table.find(path) {
+            Some((generation, _)) => Some(generation.handler.clone()),
+            None => self.unserved_at(path),
+        }
+    }
+
+    /// The name of the handler that would answer at `path`, where none does.
+    fn unserved_at(&self, path: &str) -> Option<Arc<str>> {
+        let table = self.table.load();
+        if let Some(name) = table.unserved.aliases.get(path) {
+            return Some(name.clone());
+        }
+        if let Some(name) = self.listing.load().name_at(path) {
+            return Some(name.into());
+        }
+        table
+            .unserved
+            .patterns
+            .at(path)
+            .ok()
+            .map(|found| found.value.clone())
     }
 
     /// A reference to the generation that answers at `path`, which is percent-decoded and has no query.
@@ -111,7 +140,8 @@ impl Router {
 }
 
 impl Table {
-    /// The table of these handlers and routes. A route to a handler that is not there leads nowhere.
+    /// The table of these handlers and routes. A route to a handler that is not there leads nowhere, and is kept for
+    /// what is said there.
     ///
     /// A handler whose name is in `of_directories` also answers at its path with a slash at the end.
     pub(crate) fn new(
@@ -130,10 +160,11 @@ impl Table {
         };
         for route in routes {
             let Some((generation, _)) = table.find(&route.target) else {
+                table.unserved.add(route);
                 continue;
             };
             let generation = generation.clone();
-            if route.pattern.contains(['{', '}']) {
+            if is_pattern(route) {
                 // The configuration has tried all patterns in a router of its own, so none conflicts.
                 let _ = table.patterns.insert(route.pattern.clone(), generation);
             } else {
@@ -177,6 +208,23 @@ impl Table {
         let params = params.map(|(name, value)| (name.to_owned(), value.to_owned()));
         Some((found.value, params.collect()))
     }
+}
+
+impl UnservedRoutes {
+    fn add(&mut self, route: &Route) {
+        let name = route.target.strip_prefix('/').unwrap_or(&route.target);
+        if is_pattern(route) {
+            // Like those that lead to a handler that serves, none conflicts.
+            let _ = self.patterns.insert(route.pattern.clone(), name.into());
+        } else {
+            self.aliases.insert(route.pattern.clone(), name.into());
+        }
+    }
+}
+
+/// Whether a route has parameters.
+fn is_pattern(route: &Route) -> bool {
+    route.pattern.contains(['{', '}'])
 }
 
 impl std::fmt::Debug for Table {

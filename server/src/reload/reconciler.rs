@@ -88,7 +88,7 @@ impl Reconciler {
         orders: mpsc::Sender<Order>,
     ) -> Reconciler {
         let hints = orders.clone();
-        Reconciler {
+        let reconciler = Reconciler {
             config_file: ConfigFile::new(&config.load(), reread),
             certificates: CertificateFiles::new(&config.load().tls, tls),
             named_files: NamedFiles::new(&config.load()),
@@ -106,7 +106,10 @@ impl Reconciler {
             directories: Vec::new(),
             waiters: Waiters::default(),
             next: Instant::now(),
-        }
+        };
+        // Routes hold before anything serves: where all files are refused, there is no other swap.
+        reconciler.swap_table();
+        reconciler
     }
 
     /// Has `waiting` told what has become of each file, once all loads have ended.

@@ -2,7 +2,7 @@
 //! ended.
 
 use std::collections::VecDeque;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
@@ -19,6 +19,7 @@ use crate::reload::Order;
 use crate::reload::belief::Observation;
 use crate::reload::draining::Draining;
 use crate::reload::load::{Finished, Loading};
+use crate::reload::scan;
 
 /// What is deployed under one handler's name.
 #[derive(Debug, Default)]
@@ -64,7 +65,14 @@ impl Deployment {
                 .collect(),
             retired: self.retired,
             refusal: self.refusal.as_ref().map(|it| it.reason.clone()),
+            is_of_directory: self.file().is_some_and(scan::is_of_directory),
         }
+    }
+
+    /// The file that serves, or that is refused.
+    fn file(&self) -> Option<&Path> {
+        let refused = self.refusal.as_ref().map(|it| &*it.path);
+        self.path.as_deref().or(refused)
     }
 
     fn generations(&self) -> impl Iterator<Item = &Arc<Generation>> {

@@ -14,7 +14,7 @@ use crate::reload::scan::{self, Scan};
 /// Why a file is refused, for the list of handlers.
 #[derive(Clone, Debug)]
 pub(super) struct RefusalReason {
-    path: PathBuf,
+    pub(super) path: PathBuf,
     /// One sentence.
     pub(super) reason: String,
 }
