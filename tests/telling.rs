@@ -116,6 +116,47 @@ fn names_that_lead_to_no_handler_are_told_at_the_start_and_after_each_change_of_
 }
 
 #[test]
+fn topics_of_the_servers_own_that_look_like_those_of_a_handler_are_told() {
+    let site = Site::with(&["echo_wsh"]);
+    site.add("echo_wsh", "rooms/tea_wsh.so");
+    let one = "history = { count = 1 }\n";
+    let shared = format!("{one}handlers = [\"echo\"]\n");
+    let config = format!(
+        "[topics.\"/echo/*\"]\n{one}[topics.\"/rooms/tea/green\"]\n{one}[topics.\"/news\"]\n{one}\
+         [topics.\"/echo/all\"]\n{shared}[topics.\"/echoes/*\"]\n{one}"
+    );
+    site.write("config.toml", &config);
+    let server = Server::start(&site);
+
+    let mut told = server.lines(&["WARN", "topics may be meant as those of a handler"]);
+    told.sort();
+    assert_eq!(told.len(), 2, "{told:?}");
+    let echo = "`[topics.\"/echo/*\"]` is for topics of the server's own, whose names begin with `/`; those of handler \
+                `echo` are `echo/*`";
+    server.line(&["config.toml:1:9: ", echo]);
+    server.line(&["those of handler `rooms/tea` are `rooms/tea//green`"]);
+
+    let output = Server::bare(&site).arg("check").output();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        said.contains(&format!("wshd: note: config.toml:1:9: {echo}\n")),
+        "{said}"
+    );
+    assert_eq!(output.status.code(), Some(0), "{said}");
+
+    // With a pattern of the handler's own, both are meant.
+    site.write(
+        "config.toml",
+        &format!("{config}[topics.\"echo/*\"]\n{one}"),
+    );
+    server.line(&["configuration applied"]);
+    eventually("the other one is told again", || {
+        server.count_lines(&["WARN", "those of handler `rooms/tea`"]) == 2
+    });
+    assert_eq!(server.count_lines(&["WARN", "those of handler `echo`"]), 1);
+}
+
+#[test]
 fn a_move_says_why_sessions_stay() {
     let site = Site::empty();
     let still = lives(&[]);

@@ -105,6 +105,8 @@ pub struct Config {
     pub stage_dir: Option<PathBuf>,
     /// Whether staged copies stay until the end, for debuggers.
     pub keeps_staged_copies: bool,
+    /// Whether a build puts the handlers into their directory, so that which there are is known after it.
+    pub handlers_are_built: bool,
     /// Whether plugins are tried in a process of their own before they are loaded.
     pub trial: Trial,
     /// How much is logged.
@@ -121,6 +123,8 @@ pub struct Config {
     pub topics: Arc<Topics>,
     /// Where `[topics]` names a handler, for messages.
     pub topics_handlers: Vec<NamedHandler>,
+    /// Where `[topics]` has topics of the server's own without saying whose they are, for messages.
+    pub topics_of_the_server: Vec<NamedHandler>,
     /// Who may enter; `None` is every peer.
     pub auth: Option<Arc<Auth>>,
     /// The file of users and the hashes of their passwords; absolute.
@@ -329,6 +333,7 @@ impl Default for Config {
             pages: true,
             stage_dir: None,
             keeps_staged_copies: false,
+            handlers_are_built: false,
             trial: Trial::Auto,
             log_level: LogLevel::Info,
             log_file: None,
@@ -337,6 +342,7 @@ impl Default for Config {
             engine: EngineKind::Local,
             topics: Arc::default(),
             topics_handlers: Vec::new(),
+            topics_of_the_server: Vec::new(),
             auth: None,
             users_file: None,
             tokens_file: None,

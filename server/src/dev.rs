@@ -204,6 +204,7 @@ impl Overrides {
         config.scan_dir.clone_from(&self.libraries);
         // A debugger opens the file that a generation was loaded from.
         config.keeps_staged_copies = true;
+        config.handlers_are_built = true;
         let is_chosen = config.document_root.is_some() && !config.document_root_is_found;
         if !is_chosen && self.pages.is_some() {
             config.document_root.clone_from(&self.pages);

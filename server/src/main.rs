@@ -262,9 +262,12 @@ fn check(config: &Config) -> u8 {
     for sentence in config.rules_without_handler(&known) {
         note(&sentence);
     }
-    // A route may hide a handler on purpose, so this is no reason to fail. The handlers of topics may come later.
+    // A route may hide a handler on purpose, so this is no reason to fail. The handlers of topics may come later, and
+    // topics may be shared on purpose.
     let hidden = config.hidden_handlers(&known).into_iter();
-    for fault in hidden.chain(config.topics_without_handler(&known)) {
+    let topics = (config.topics_without_handler(&known).into_iter())
+        .chain(config.topics_like_handlers(&known));
+    for fault in hidden.chain(topics) {
         note(&format!("{fault:#}"));
     }
     let is_configured = unknown.is_empty() && report.bad_tls.is_none();

@@ -145,3 +145,29 @@ fn a_handler_in_cpp_is_built_again_what_it_throws_is_caught_and_c_beside_it_is_s
     server.line(&["tea.cpp:", "error: ", "nothing"]);
     assert_eq!(server.connect("/tea").ask("Ann"), "more tea, Ann");
 }
+
+#[test]
+fn names_in_the_configuration_are_looked_for_once_the_handlers_have_been_built() {
+    let site = Site::empty();
+    write_c(&site, "mine/tea.c", str::to_owned);
+    let history = "history = { count = 1 }\n";
+    site.write(
+        "config.toml",
+        &format!(
+            "[topics.\"tea/*\"]\n{history}[topics.\"milk/*\"]\n{history}[handler.tea]\n[routes]\n\"/cup\" = \"/tea\"\n"
+        ),
+    );
+    let server = Server::bare(&site)
+        .args(["dev", "mine", "-p", "0", "--config", "config.toml"])
+        .start();
+    server.line_within(BUILT, &["tea_wsh  ws://localhost:", "/tea"]);
+    assert_eq!(server.connect("/cup").ask("hello"), "hello");
+
+    server.line(&["configured, and not there yet", "names handler `milk`"]);
+    assert_eq!(
+        server.count_lines(&["not there yet"]),
+        1,
+        "{}",
+        server.log()
+    );
+}

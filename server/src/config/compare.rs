@@ -149,6 +149,40 @@ impl Config {
         });
         faults.collect()
     }
+
+    /// The patterns of `[topics]` that are for topics of the server's own, and may be meant for those of a handler among
+    /// `known`: `/chat/*` where there is `chat`, and nothing else is said of its topics.
+    pub fn topics_like_handlers(&self, known: &[String]) -> Vec<ConfigFault> {
+        let faults = self.topics_of_the_server.iter().filter_map(|topics| {
+            let name = topics.name.trim_start_matches('/');
+            let is_of = |handler: &&String| {
+                let rest = name.strip_prefix(&***handler);
+                !handler.is_empty() && rest.is_some_and(|it| it.is_empty() || it.starts_with('/'))
+            };
+            let handler = known.iter().filter(is_of).max_by_key(|name| name.len())?;
+            let is_its_own =
+                |it: &NamedHandler| it.name == *handler && !it.pattern.starts_with('/');
+            if self.topics_handlers.iter().any(is_its_own) {
+                return None;
+            }
+            let slash = if handler.contains('/') { "//" } else { "/" };
+            let topic = name[handler.len()..].trim_start_matches('/');
+            let star = if topic.is_empty() || topics.pattern.ends_with('*') {
+                "*"
+            } else {
+                ""
+            };
+            Some(ConfigFault {
+                place: topics.place.clone(),
+                what: What::TopicsLikeHandler {
+                    pattern: topics.pattern.clone(),
+                    handler: handler.clone(),
+                    meant: format!("{handler}{slash}{topic}{star}"),
+                },
+            })
+        });
+        faults.collect()
+    }
 }
 
 /// The handler that may have been meant, or the pattern that names a handler in a folder.

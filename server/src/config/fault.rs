@@ -243,6 +243,15 @@ pub enum What {
         /// The handler that it leads to.
         target: String,
     },
+    /// Topics of the server's own that may be meant as those of a handler.
+    TopicsLikeHandler {
+        /// The pattern of the topics.
+        pattern: String,
+        /// The handler.
+        handler: String,
+        /// The pattern of the handler's topics.
+        meant: String,
+    },
     /// A table or a route that means a handler which is not there.
     NoSuchHandler {
         /// The route that names it, or the table in brackets.
@@ -316,6 +325,15 @@ impl fmt::Display for What {
             What::HidesHandler { route, target } => write!(
                 f,
                 "route `{route}` leads to `{target}`, so the handler of that path is not reached there"
+            ),
+            What::TopicsLikeHandler {
+                pattern,
+                handler,
+                meant,
+            } => write!(
+                f,
+                "`[topics.{pattern:?}]` is for topics of the server's own, whose names begin with `/`; those of handler \
+                 `{handler}` are `{meant}`"
             ),
             What::NoSuchHandler {
                 by,

@@ -97,9 +97,10 @@ pub(super) fn parse(
         draft.config.handlers.insert(name, handler);
     }
     let history_bytes_max = draft.config.limits.history_bytes_max;
-    let (topics, named) = topics_table::read(&mut reader, &topics, history_bytes_max);
-    draft.config.topics = Arc::new(topics);
-    draft.config.topics_handlers = named;
+    let tables = topics_table::read(&mut reader, &topics, history_bytes_max);
+    draft.config.topics = Arc::new(tables.topics);
+    draft.config.topics_handlers = tables.named;
+    draft.config.topics_of_the_server = tables.unnamed;
     let faults = reader.into_faults();
     if faults.is_empty() {
         Ok((draft, routes))

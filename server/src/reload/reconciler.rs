@@ -67,6 +67,8 @@ pub(super) struct Reconciler {
     waiters: Waiters,
     /// When to look next, if nothing hints at a change before.
     next: Instant,
+    /// Whether it was ever told to look at once: in `wshd dev`, whether anything was built.
+    has_been_told_to_look: bool,
 }
 
 /// A plugin's file.
@@ -106,6 +108,7 @@ impl Reconciler {
             directories: Vec::new(),
             waiters: Waiters::default(),
             next: Instant::now(),
+            has_been_told_to_look: false,
         };
         // Routes hold before anything serves: where all files are refused, there is no other swap.
         reconciler.swap_table();
@@ -328,7 +331,8 @@ impl Reconciler {
     fn answer(&mut self) {
         let is_loading = self.deployments.values().any(|it| it.loading.is_some());
         let is_loading = is_loading || self.reading.is_under_way();
-        if !is_loading {
+        let is_to_be_built = self.config.load().handlers_are_built && !self.has_been_told_to_look;
+        if !is_loading && !is_to_be_built {
             self.tell_names();
         }
         if let Some(again) = self.waiters.answer(is_loading, Instant::now()) {

@@ -12,16 +12,26 @@ use crate::config::file::{KeyTable, unknown};
 use crate::config::source::Place;
 use crate::config::values::{FileEntry, Reader, entries};
 
-/// Reads the tables of all patterns. Answers the topics, and the handlers that they name.
+/// What `[topics]` says.
+pub(in crate::config) struct TopicTables {
+    pub(in crate::config) topics: Topics,
+    /// The handlers that it names.
+    pub(in crate::config) named: Vec<NamedHandler>,
+    /// The patterns of the server's own topics that say nothing of handlers, with the topic's name in the place of a
+    /// handler's.
+    pub(in crate::config) unnamed: Vec<NamedHandler>,
+}
+
+/// Reads the tables of all patterns.
 ///
 /// No topic may keep more than `history_bytes_max`.
 pub(in crate::config) fn read(
     reader: &mut Reader<'_>,
     tables: &[FileEntry<'_>],
     history_bytes_max: usize,
-) -> (Topics, Vec<NamedHandler>) {
+) -> TopicTables {
     let mut topics = Topics::default();
-    let mut named = Vec::new();
+    let (mut named, mut unnamed) = (Vec::new(), Vec::new());
     let mut seen: HashMap<Pattern, (&str, Place)> = HashMap::new();
     for &entry in tables {
         if KEYS.contains(&entry.key) {
@@ -47,17 +57,24 @@ pub(in crate::config) fn read(
         policy.read(reader, entry);
         let policy = policy.policy;
         let Ok(pattern) = pattern else { continue };
-        if let Some(name) = &pattern.owner {
-            named.push(NamedHandler {
-                pattern: entry.key.to_owned(),
-                name: name.clone(),
-                place: place.clone(),
-            });
+        let noted = |name: &str| NamedHandler {
+            pattern: entry.key.to_owned(),
+            name: name.to_owned(),
+            place: place.clone(),
+        };
+        match &pattern.owner {
+            Some(name) => named.push(noted(name)),
+            None if policy.handlers.is_none() => unnamed.push(noted(&pattern.name)),
+            None => {}
         }
         topics.insert(&pattern, policy);
         seen.insert(pattern, (entry.key, place));
     }
-    (topics, named)
+    TopicTables {
+        topics,
+        named,
+        unnamed,
+    }
 }
 
 fn bad_pattern(reader: &mut Reader<'_>, place: Place, written: &str, why: PatternFault) {

@@ -285,6 +285,9 @@ impl Reconciler {
             // The handler may be put there later.
             warn!(error = %fault, "configured, and not there yet");
         }
+        for fault in config.topics_like_handlers(&known) {
+            warn!(error = %fault, "topics may be meant as those of a handler");
+        }
         for error in config.rules_without_handler(&known) {
             warn!(error, "a rule may be meant for another path");
         }

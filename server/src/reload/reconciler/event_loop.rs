@@ -57,6 +57,7 @@ impl Reconciler {
                 }
                 Order::LookNow(reply) => {
                     looks = true;
+                    self.has_been_told_to_look = true;
                     self.observe_each(&Observation::Hurried, |_, _| true);
                     self.waiters.join(reply);
                 }
