@@ -180,7 +180,7 @@ fn silent_clients_delay_no_handshake() {
     if is_long() {
         times.sort();
         let [half, most, worst] = [50, 99, 100].map(|part| times[times.len() * part / 100 - 1]);
-        println!(
+        eprintln!(
             "handshakes beside 520 silent clients: half within {half:?}, 99 % {most:?}, all {worst:?}"
         );
         assert!(half < Duration::from_millis(100) * patience(), "{half:?}");

@@ -55,7 +55,7 @@ fn a_certificate_that_is_replaced_is_what_new_connections_get_and_no_session_end
     }
     assert_eq!(server.count_lines(&["session closed"]), 0);
     if is_long() {
-        println!("each of {count} sessions answered {rounds} times while the change came");
+        eprintln!("each of {count} sessions answered {rounds} times while the change came");
     }
 }
 
