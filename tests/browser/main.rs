@@ -121,7 +121,7 @@ const CASES: &[(&str, Case)] = cases! {
         a_saved_page_is_loaded_again_and_a_saved_handler_loads_no_page
         over_tls_a_page_shows_what_does_not_build_too;
     messages:
-        one_message_of_16_mib_comes_back_whole
+        one_long_message_comes_back_whole
         many_messages_of_64_mib_together_come_back_in_order
         a_blob_of_any_length_goes_to_a_handler_that_takes_parts
         texts_blobs_buffers_and_views_come_back_as_the_binary_type_says
@@ -157,6 +157,7 @@ const CASES: &[(&str, Case)] = cases! {
         the_index_says_why_a_handler_was_refused
         the_console_shows_what_the_browser_sees
         the_benchmark_passes_messages_both_ways_in_the_window_and_in_a_worker
+        the_benchmark_passes_its_longest_messages
         the_pages_of_the_program_talk_to_its_handlers
         no_page_of_the_program_breaks_its_content_policy
         a_page_from_a_file_is_refused_until_its_origin_or_its_handler_allows_it

@@ -59,15 +59,14 @@ pub(crate) fn texts_blobs_buffers_and_views_come_back_as_the_binary_type_says(br
     }
 }
 
-pub(crate) fn one_message_of_16_mib_comes_back_whole(browser: &Browser) {
-    let server = Server::of(&["echo_wsh", "echo_noext_wsh"])
-        .config(LONG)
-        .start();
+pub(crate) fn one_long_message_comes_back_whole(browser: &Browser) {
+    let server = Server::of(&["echo_wsh", "echo_noext_wsh"]);
+    let server = server.config(LONG).start();
     let page = browser.open(&server.blank());
 
-    for path in ["/echo", "/echo_noext"] {
-        let given = json!({ "path": path, "count": 1, "length": 16 * MIB });
-        assert_eq!(page.run(COME_BACK, given), 16 * MIB, "{path}");
+    for (path, length) in [("/echo", 16 * MIB), ("/echo_noext", 64 * MIB)] {
+        let given = json!({ "path": path, "count": 1, "length": length });
+        assert_eq!(page.run(COME_BACK, given), length, "{path}");
     }
     // As text, of which each character takes three bytes.
     let script = "
@@ -194,8 +193,8 @@ const COME_BACK: &str = "
     await heard.closed();
     return bytes;";
 const MIB: usize = 1 << 20;
-/// A configuration for messages of up to 16 MiB.
-const LONG: &str = "[limits]\nmessage_bytes_max = 16777216\n";
+/// A configuration for messages of up to 64 MiB.
+const LONG: &str = "[limits]\nmessage_bytes_max = 67108864\n";
 /// How many bytes `exchange` sends, and what is little of that.
 const TOLD: u64 = 420_000;
 const LITTLE: u64 = TOLD / 20;

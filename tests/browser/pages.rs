@@ -132,6 +132,24 @@ pub(crate) fn the_benchmark_passes_messages_both_ways_in_the_window_and_in_a_wor
     assert_eq!(browser.complaints(), [""; 0]);
 }
 
+pub(crate) fn the_benchmark_passes_its_longest_messages(browser: &Browser) {
+    let server = Server::with_pages().start();
+    let page = browser.open(&server.page("benchmark.html"));
+    for field in ["#shortest", "#longest", "#bytes"] {
+        page.fill(field, "102400000");
+    }
+
+    page.click("#start");
+    page.sees("#legend", "receive, window, 1 socket");
+    page.sees("#status", "Done.");
+
+    // One message each way, after one that is not measured.
+    assert_eq!(page.count("#results tr"), 2);
+    let [bytes_in, _] = server.bytes_in_and_out("/benchmark_helper");
+    assert!(bytes_in > 2 * 102_400_000, "{bytes_in} bytes in");
+    assert_eq!(browser.complaints(), [""; 0]);
+}
+
 pub(crate) fn the_pages_of_the_program_talk_to_its_handlers(browser: &Browser) {
     let server = Server::without_document_root().start();
 

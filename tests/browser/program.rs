@@ -109,7 +109,7 @@ impl Program {
     }
 
     fn firefox(profile: TempDir) -> Program {
-        // Those that are good for tests are set by the browser itself when it is driven.
+        // Firefox makes most settings that are good for tests itself when it is driven. These are the others.
         let theme = format!(
             "user_pref(\"ui.systemUsesDarkTheme\", {});\n",
             u8::from(is_dark())
