@@ -174,6 +174,30 @@ fn a_directory_without_an_index_shows_no_names() {
 }
 
 #[test]
+fn a_directory_is_listed_where_the_configuration_says_so() {
+    let site = Site::with(&["features_wsh"]);
+    site.write("config.toml", "directory_listings = true\n");
+    for name in ["b & c.txt", "a.txt", ".hidden", "sub/index.html"] {
+        site.write(&format!("www/papers/{name}"), "text");
+    }
+    let server = serve(&site);
+
+    let answer = ask(&server, "GET", "/papers/?x=1", "");
+    assert_eq!(status_of(&answer), 200);
+    assert_eq!(
+        line(&answer, "content-type"),
+        Some("text/html; charset=utf-8")
+    );
+    let links = "<ul>\n<li><a href=\"../\">../</a></li>\n<li><a href=\"a.txt\">a.txt</a></li>\n\
+                 <li><a href=\"b%20%26%20c.txt\">b &amp; c.txt</a></li>\n<li><a href=\"sub/\">sub/</a></li>\n</ul>\n";
+    assert!(answer.ends_with(links), "{answer}");
+    assert!(ask(&server, "HEAD", "/papers/", "").ends_with("\r\n\r\n"));
+    assert_eq!(status_of(&ask(&server, "GET", "/papers", "")), 301);
+    assert!(ask(&server, "GET", "/papers/sub/", "").ends_with("text"));
+    assert_eq!(status_of(&ask(&server, "GET", "/nothing/", "")), 404);
+}
+
+#[test]
 fn a_file_is_read_by_get_and_head_only_and_by_one_request_a_connection() {
     let site = Site::with(&["features_wsh"]);
     site.write("www/page.txt", "a page");

@@ -99,6 +99,8 @@ pub struct Config {
     pub document_root: Option<PathBuf>,
     /// Whether `document_root` stands in a file that was found, which no flag and no variable names.
     pub document_root_is_found: bool,
+    /// Whether a directory below `document_root` that has no index.html shows the names in it.
+    pub lists_directories: bool,
     /// Whether the pages that are part of the program are served where there is no document root.
     pub pages: bool,
     /// Where private copies of plugins are staged; `None` is a directory of the server's own choice.
@@ -330,6 +332,7 @@ impl Default for Config {
             trust: Trust::Owner,
             document_root: None,
             document_root_is_found: false,
+            lists_directories: false,
             pages: true,
             stage_dir: None,
             keeps_staged_copies: false,

@@ -25,7 +25,7 @@ DIFFERENCES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "differen
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 DEFLATE = "Sec-WebSocket-Extensions: permessage-deflate"
 # As close to pywebsocket as it can be configured.
-CONFIG = 'handlers_dir = "handlers"\ndocument_root = "www"\n' + run.EAGER
+CONFIG = 'handlers_dir = "handlers"\ndocument_root = "www"\ndirectory_listings = true\n' + run.EAGER
 
 
 def opening(target="/echo", *lines, without=None, method="GET", version="HTTP/1.1"):

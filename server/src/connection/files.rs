@@ -1,9 +1,10 @@
 //! Files below the document root, for requests that no handler answers.
 //!
 //! `lookup` finds the file by where it really lies, `conditions` what the request wants of it, and
-//! `transfer` sends it.
+//! `transfer` sends it. `directory_listing` is the page of a directory without one.
 
 mod conditions;
+mod directory_listing;
 mod lookup;
 mod transfer;
 
@@ -43,16 +44,25 @@ pub(super) struct FileTransfer {
     _permit: Permit,
 }
 
-/// Looks below `root` for the file that a request asks for; `None` where there is none. A page gets
-/// `addition` at its end. The permit is kept until the file is sent.
+/// What is served.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Documents<'a> {
+    /// The directory below which all of it lies.
+    pub(super) root: &'a Path,
+    /// Whether a directory without a page of its own shows the names in it.
+    pub(super) lists_directories: bool,
+    /// What a page gets at its end.
+    pub(super) addition: Option<&'a str>,
+}
+
+/// Looks for the file that a request asks for; `None` where there is none. The permit is kept until the file is sent.
 pub(super) async fn find(
     head: &Head,
-    root: &Path,
-    addition: Option<&str>,
+    documents: Documents<'_>,
     timeouts: TransferTimeouts,
     permit: Permit,
 ) -> Option<FileTransfer> {
-    let response = timeouts.bound(respond(head, root, addition)).await;
+    let response = timeouts.bound(respond(head, documents)).await;
     let response = response.unwrap_or_else(|error| Some(failed(error)))?;
     Some(FileTransfer {
         response,
@@ -100,21 +110,29 @@ struct FileResponse {
 }
 
 /// The response to a request for a file; `None` where there is no file.
-async fn respond(head: &Head, root: &Path, addition: Option<&str>) -> Option<FileResponse> {
+async fn respond(head: &Head, documents: Documents<'_>) -> Option<FileResponse> {
     if !matches!(head.method(), b"GET" | b"HEAD") {
         return Some(FileResponse::of(405).with("Allow", "GET, HEAD"));
     }
     let (path, query) = target::raw_path(head.target())?;
-    let (root, path) = (root.to_owned(), path.to_owned());
-    let found = transfer::on_thread(move || lookup::find(&root, &path));
+    let (root, lists_directories) = (documents.root.to_owned(), documents.lists_directories);
+    let asked = path.to_owned();
+    let found = transfer::on_thread(move || lookup::find(&root, &asked, lists_directories));
     match found.await.unwrap_or_else(LookupResult::Unknown) {
         LookupResult::Nothing => None,
         LookupResult::Directory(path) => {
             let query = query.map(|query| format!("?{query}")).unwrap_or_default();
             Some(FileResponse::of(301).with("Location", format!("{path}{query}")))
         }
+        LookupResult::Listing(listing) => Some(
+            FileResponse::of(200)
+                .with("Content-Type", "text/html; charset=utf-8")
+                .with("Content-Security-Policy", "default-src 'none'")
+                .with("Cache-Control", "no-cache")
+                .with_bytes(listing.page(path).into_bytes()),
+        ),
         LookupResult::File(file, path) => Some(
-            with_file(head, file, path, addition)
+            with_file(head, file, path, documents.addition)
                 .await
                 .unwrap_or_else(failed),
         ),

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use tokio::time::timeout_at;
 use tracing::debug;
 
-use super::files::{self, TransferTimeouts};
+use super::files::{self, Documents, TransferTimeouts};
 use super::handshake::answer::AcceptedHandshake;
 use super::head_reader::{self, Unread};
 use super::maybe_future::MaybeFuture;
@@ -238,8 +238,12 @@ impl HttpConnection {
             stopping: self.server.stopping.clone(),
         };
         let addition = self.server.overlay.as_ref().map(|it| it.tag());
-        let addition = addition.as_deref();
-        match files::find(&request.head, root, addition, timeouts, permit).await {
+        let documents = Documents {
+            root,
+            lists_directories: config.lists_directories,
+            addition: addition.as_deref(),
+        };
+        match files::find(&request.head, documents, timeouts, permit).await {
             Some(transfer) => NextStep::SendFile(transfer),
             None => request.fall_back(),
         }

@@ -391,6 +391,14 @@ pub(in crate::config) const TOP: &[Setting<ConfigDraft>] = &[
         },
     },
     Setting {
+        name: "directory_listings",
+        about: "Show the names in directories of the document root that have no index.html",
+        default: Some("false"),
+        key: Some(Applies::NextConnection),
+        flag: None,
+        kind: ValueKind::Truth(|draft, is_shown| draft.config.lists_directories = is_shown),
+    },
+    Setting {
         name: "pages",
         about: "Serve the pages of wshd at `/` where there is no document root",
         default: Some("true"),

@@ -79,7 +79,7 @@ fn every_key_says_what_it_says() {
         Hosts::Listed(vec!["example.com".into(), "*.example.org".into()])
     );
     assert!(!config.handlers_json);
-    assert!(!config.pages);
+    assert!(!config.pages && config.lists_directories);
     assert_eq!(config.defaults.session.message_bytes_max, 65_536);
     assert_eq!(config.defaults.limits.drain_timeout_s, Some(60));
 
@@ -170,7 +170,7 @@ fn every_key_says_what_it_says() {
         ("/{{literal}}", "/chat"),
     ];
     assert_eq!(routes, wanted);
-    assert_eq!(config.routes[0].place.to_string(), "site/config.toml:39:1");
+    assert_eq!(config.routes[0].place.to_string(), "site/config.toml:40:1");
     assert_eq!(
         config.routes[4].place.to_string(),
         "site/handler_map.txt:4:1"

@@ -12,6 +12,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, percent_encod
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
 
+use super::directory_listing::DirectoryListing;
 use crate::process::optional::{Optional, is_allowed};
 use crate::process::regular_file::{self, Links};
 
@@ -22,6 +23,8 @@ pub(super) enum LookupResult {
     File(File, PathBuf),
     /// A directory that was asked for without the slash at its end. The path has the slash.
     Directory(String),
+    /// A directory without a page of its own, where directories are listed.
+    Listing(DirectoryListing),
     /// Nothing, or nothing that may be served.
     Nothing,
     /// The system could not tell.
@@ -29,18 +32,23 @@ pub(super) enum LookupResult {
 }
 
 /// Looks up `path`, which is that of the request line without its query.
-pub(super) fn find(root: &Path, path: &str) -> LookupResult {
+pub(super) fn find(root: &Path, path: &str, lists_directories: bool) -> LookupResult {
     let Some(names) = names(path) else {
         return LookupResult::Nothing;
     };
-    match find_real(root, path, &names) {
+    match find_real(root, path, &names, lists_directories) {
         Ok(found) => found,
         Err(error) if says_nothing_there(&error) => LookupResult::Nothing,
         Err(error) => LookupResult::Unknown(error),
     }
 }
 
-fn find_real(root: &Path, path: &str, names: &[OsString]) -> io::Result<LookupResult> {
+fn find_real(
+    root: &Path,
+    path: &str,
+    names: &[OsString],
+    lists_directories: bool,
+) -> io::Result<LookupResult> {
     let root = root.canonicalize()?;
     let asked = names.iter().fold(root.clone(), |at, name| at.join(name));
     let wants_directory = names.is_empty() || path.ends_with('/');
@@ -51,9 +59,14 @@ fn find_real(root: &Path, path: &str, names: &[OsString]) -> io::Result<LookupRe
         if !wants_directory {
             return Ok(LookupResult::Directory(with_slash(names)));
         }
-        match below(&root, &real.join(INDEX))? {
-            Some(index) => real = index,
-            None => return Ok(LookupResult::Nothing),
+        match below(&root, &real.join(INDEX)) {
+            Ok(Some(index)) => real = index,
+            Ok(None) => return Ok(LookupResult::Nothing),
+            Err(error) if lists_directories && error.kind() == io::ErrorKind::NotFound => {
+                let listing = DirectoryListing::read(&root, &real)?;
+                return Ok(LookupResult::Listing(listing));
+            }
+            Err(error) => return Err(error),
         }
     } else if wants_directory {
         return Ok(LookupResult::Nothing);
@@ -62,7 +75,7 @@ fn find_real(root: &Path, path: &str, names: &[OsString]) -> io::Result<LookupRe
 }
 
 /// The real path that `path` leads to, if it is below the root and no name in it is private.
-fn below(root: &Path, path: &Path) -> io::Result<Option<PathBuf>> {
+pub(super) fn below(root: &Path, path: &Path) -> io::Result<Option<PathBuf>> {
     let real = path.canonicalize()?;
     let is_public = real
         .strip_prefix(root)
@@ -111,7 +124,7 @@ fn names(path: &str) -> Option<Vec<OsString>> {
 
 /// Whether a name may be asked for. Hidden files are private, and so are compiled handlers, also under
 /// the names that editors and deployers give to copies (`chat_wsh.so~`, `chat_wsh.so.old`).
-fn is_public(name: &OsStr) -> bool {
+pub(super) fn is_public(name: &OsStr) -> bool {
     let name = name.as_bytes();
     if name.starts_with(b".") {
         return name == b".well-known";
@@ -157,7 +170,7 @@ const INDEX: &str = "index.html";
 /// How the names of compiled handlers end.
 const PLUGIN_ENDINGS: [&str; 3] = ["_wsh.so", "_wsh.dylib", "_wsh.dll"];
 /// Everything but the unreserved characters (RFC 3986 §2.3).
-const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
+pub(super) const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
     .remove(b'_')
@@ -175,6 +188,7 @@ mod tests {
         match found {
             LookupResult::File(mut file, _) => io::read_to_string(&mut file).expect("text"),
             LookupResult::Directory(path) => format!("to {path}"),
+            LookupResult::Listing(listing) => listing.page("/"),
             LookupResult::Nothing => "nothing".to_owned(),
             LookupResult::Unknown(error) => format!("unknown: {error}"),
         }
@@ -263,10 +277,10 @@ mod tests {
             ("/to_null", "nothing"),
             ("/socket", "nothing"),
         ] {
-            assert_eq!(said(find(&root, path)), wanted, "{path}");
+            assert_eq!(said(find(&root, path, false)), wanted, "{path}");
         }
         let long = format!("/{}", "x".repeat(300));
-        assert_eq!(said(find(&root, &long)), "nothing");
+        assert_eq!(said(find(&root, &long, false)), "nothing");
     }
 
     #[test]
@@ -276,7 +290,7 @@ mod tests {
         fs::write(site.path().join("www/index.html"), "the index").unwrap();
         symlink(site.path().join("www"), site.path().join("current")).unwrap();
         let root = site.path().join("current");
-        assert_eq!(said(find(&root, "/index.html")), "the index");
-        assert_eq!(said(find(&site.path().join("gone"), "/")), "nothing");
+        assert_eq!(said(find(&root, "/index.html", false)), "the index");
+        assert_eq!(said(find(&site.path().join("gone"), "/", false)), "nothing");
     }
 }
