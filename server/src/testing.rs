@@ -4,7 +4,7 @@
 
 #[cfg(feature = "bench")]
 pub mod border_bench;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 pub(crate) mod certificates;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod client_frame;

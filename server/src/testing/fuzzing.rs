@@ -16,6 +16,7 @@ use crate::http::head::Head;
 use crate::http::target::Target;
 use crate::sessions::topics::Topic;
 use crate::testing::client_frame::frame;
+use crate::transport::tls::promises as promises_of_tls;
 use crate::ws::close;
 use crate::ws::closing::promises;
 use crate::ws::decoder::{Decoder, DecoderLimits};
@@ -205,6 +206,15 @@ pub fn deflate(data: &[u8]) {
             let inflated = inflation.inflate(&wire, true, &mut output, &mut left);
             assert_eq!((inflated, &output[..]), (Ok(()), message));
         }
+    }
+}
+
+/// TLS whose bytes move in any pieces: what one side says the other gets once, whole and in its order. Bytes that are no
+/// handshake make none.
+pub fn tls(data: &[u8]) {
+    match data.split_first() {
+        Some((255, first_bytes)) => promises_of_tls::check_first_bytes(first_bytes),
+        _ => promises_of_tls::check(data),
     }
 }
 

@@ -5,6 +5,8 @@
 //! a record, and what the kernel did not take. Both are given back when they are empty.
 
 mod handshake;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod promises;
 #[cfg(test)]
 mod tests;
 
