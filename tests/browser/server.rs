@@ -275,7 +275,7 @@ impl Builder {
         self
     }
 
-    /// Lets only this user in, who is written as `USER:PASSWORD`.
+    /// Lets one user in only, written as `USER:PASSWORD`.
     pub(crate) fn basic_auth(mut self, credential: &str) -> Builder {
         self.command.arg("--basic-auth");
         self.command.args(["--basic-auth-credential", credential]);
