@@ -15,7 +15,7 @@ use super::lookup::{ESCAPED, below, is_public};
 pub(super) struct DirectoryListing {
     /// Names in their order; those of directories have a slash at the end.
     names: Vec<OsString>,
-    /// Whether there are more names than the page has.
+    /// Whether the directory has more entries than were read.
     is_cut: bool,
 }
 
@@ -23,7 +23,11 @@ impl DirectoryListing {
     /// Reads `directory`, a real path below `root`. What a request would not get is left out.
     pub(super) fn read(root: &Path, directory: &Path) -> io::Result<DirectoryListing> {
         let (mut names, mut is_cut) = (Vec::new(), false);
-        for entry in fs::read_dir(directory)? {
+        for (number, entry) in fs::read_dir(directory)?.enumerate() {
+            if number == ENTRIES_MAX {
+                is_cut = true;
+                break;
+            }
             let mut name = entry?.file_name();
             // A link that leads nowhere or outside shows no name.
             let Ok(Some(real)) = below(root, &directory.join(&name)) else {
@@ -34,10 +38,6 @@ impl DirectoryListing {
             };
             if !is_public(&name) || !(metadata.is_dir() || metadata.is_file()) {
                 continue;
-            }
-            if names.len() == NAMES_MAX {
-                is_cut = true;
-                break;
             }
             if metadata.is_dir() {
                 name.push("/");
@@ -97,8 +97,8 @@ fn text(name: &OsStr) -> String {
     text
 }
 
-/// A page has no more names.
-const NAMES_MAX: usize = 10_000;
+/// Of a directory no more entries are read.
+const ENTRIES_MAX: usize = 10_000;
 
 #[cfg(test)]
 mod tests {
