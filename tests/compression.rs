@@ -40,6 +40,25 @@ fn long_messages_come_back_compressed_and_short_ones_as_they_are() {
 }
 
 #[test]
+fn no_message_is_so_long_that_others_wait_while_it_is_compressed() {
+    let site = Site::with(&["echo_wsh"]);
+    site.write(
+        "config.toml",
+        "[handler.echo]\nmessage_bytes_max = 5000000\ndeflate_bytes_min = 0\n",
+    );
+    let server = Server::start(&site);
+    let mut client = Deflating::open(&server, "/echo", NO_TAKEOVER);
+
+    for (bytes, first) in [(4 << 20, 0xc1), ((4 << 20) + 1, 0x81), (100, 0xc1)] {
+        let text = "x".repeat(bytes);
+        client.send(&text);
+        let (found, back, _) = client.receive();
+        assert_eq!(found, first, "{bytes} bytes");
+        assert!(back == text, "{} of {bytes} bytes", back.len());
+    }
+}
+
+#[test]
 fn a_handlers_table_turns_it_off_or_lets_messages_refer_to_earlier_ones() {
     let site = Site::empty();
     for name in ["echo_wsh.so", "off_wsh.so", "keeps_wsh.so"] {

@@ -8,7 +8,7 @@ use std::io::{Read, Write};
 use std::iter;
 use std::time::{Duration, Instant};
 
-use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
+use flate2::{Compress, Compression, FlushCompress};
 
 use crate::harness::client::Raw;
 use crate::harness::client_frame::{frame, header};
@@ -126,7 +126,8 @@ fn half_random(bytes: usize) -> Vec<u8> {
     bytes_of_it
 }
 
-/// Sends a binary message compressed, in one frame, and reads its echo. Returns how many bytes the frame had.
+/// Sends a binary message compressed, in one frame, and reads its echo, which is too long to be compressed. Returns how
+/// many bytes the frame had.
 fn echo_compressed(raw: &mut Raw, payload: &[u8]) -> usize {
     let mut deflater = Compress::new(Compression::fast(), false);
     let mut wire = Vec::with_capacity(payload.len() + payload.len() / 100 + 1024);
@@ -138,14 +139,9 @@ fn echo_compressed(raw: &mut Raw, payload: &[u8]) -> usize {
     raw.send(&header(0xc2, sent as u64, NO_MASK));
     raw.send(&wire);
 
-    let (first, mut echo) = raw.frame().expect("the echo");
-    assert_eq!(first, 0xc2);
-    echo.extend_from_slice(b"\x00\x00\xff\xff");
-    let mut inflated = Vec::with_capacity(payload.len() + 1024);
-    Decompress::new(false)
-        .decompress_vec(&echo, &mut inflated, FlushDecompress::Sync)
-        .expect("a compressed message");
-    assert!(inflated == payload, "{} bytes", inflated.len());
+    let (first, echo) = raw.frame().expect("the echo");
+    assert_eq!(first, 0x82);
+    assert!(echo == payload, "{} bytes", echo.len());
     sent
 }
 
@@ -176,8 +172,7 @@ fn an_echo_of_a_hundred_megabytes_comes_back_whole_and_its_memory_goes_back() {
 }
 
 #[test]
-fn a_compressed_echo_of_a_hundred_megabytes_takes_no_more_than_the_message_and_twice_what_it_is_compressed_to()
- {
+fn a_hundred_megabytes_that_come_compressed_take_no_more_than_the_message_and_its_echo() {
     let (_site, server) = start();
     for bytes in [64 * MIB, 100_000_000] {
         let payload = half_random(bytes as usize);
@@ -186,7 +181,7 @@ fn a_compressed_echo_of_a_hundred_megabytes_takes_no_more_than_the_message_and_t
             assert!(sent < payload.len() * 6 / 10, "{sent}");
         });
         let zeros = vec![0; payload.len()];
-        takes_at_most(&server, bytes, 1, "compressed to nearly nothing", || {
+        takes_at_most(&server, bytes, 2, "compressed to nearly nothing", || {
             let sent = echo_compressed(&mut open(&server, MODEST_OFFER), &zeros);
             assert!(sent < zeros.len() / 100, "{sent}");
         });

@@ -77,7 +77,7 @@ impl<S: Read + Write> Deflating<S> {
         let (first, mut payload) = self.raw.frame().expect("a frame");
         let length = payload.len();
         if first & 0x40 != 0 {
-            let mut inflated = Vec::with_capacity(1 << 20);
+            let mut inflated = Vec::with_capacity(8 << 20);
             payload.extend_from_slice(b"\x00\x00\xff\xff");
             let inflate = FlushDecompress::Sync;
             let status = self

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use tungstenite::protocol::frame::coding::OpCode;
 
 use crate::buffers::pool::Buffer;
-use crate::ws::deflate::deflation::{Effort, compress_alone};
+use crate::ws::deflate::deflation::{COMPRESSED_BYTES_MAX, Effort, compress_alone};
 use crate::ws::frame;
 
 /// A message for one session or for ten thousand.
@@ -65,7 +65,8 @@ impl Form {
 }
 
 impl PreparedMessage {
-    /// Encodes a message. `may_compress` is the sender's wish; each session decides for itself as well.
+    /// Encodes a message. `may_compress` is the sender's wish, which no message above [`COMPRESSED_BYTES_MAX`] is
+    /// granted; each session decides for itself as well.
     ///
     /// It uses the memory of an earlier message of this thread that all sessions have sent, if there is one.
     pub(crate) fn new(opcode: OpCode, payload: &[u8], may_compress: bool) -> Arc<PreparedMessage> {
@@ -100,7 +101,7 @@ impl PreparedMessage {
     fn renew(&mut self, opcode: OpCode, payload: &[u8], may_compress: bool) {
         self.opcode = opcode;
         self.payload_len = payload.len();
-        self.may_compress = may_compress;
+        self.may_compress = may_compress && payload.len() <= COMPRESSED_BYTES_MAX;
         self.plain.clear();
         self.plain
             .reserve_exact(payload.len() + frame::HEADER_BYTES_MAX);
@@ -256,6 +257,8 @@ mod tests {
         );
         assert!(!is_compressed(message(199, true)));
         assert!(!is_compressed(message(200, false)));
+        assert!(is_compressed(message(COMPRESSED_BYTES_MAX, true)));
+        assert!(!is_compressed(message(COMPRESSED_BYTES_MAX + 1, true)));
         assert_eq!(message(500, true).in_form(Form::PLAIN).len(), 504);
         let longest = Form::compressed(EFFORT, usize::MAX);
         assert_eq!((longest.effort(), longest.bytes_min()), (EFFORT, 0xff_ffff));

@@ -170,7 +170,7 @@ limits! {
         /// Whether the server's messages may refer to earlier ones; it takes memory for each session.
         context_takeover: bool = false,
         limits {
-            /// Messages shorter than this are sent as they are.
+            /// Messages shorter than this are sent as they are, and so are those of more than 4 MiB.
             bytes_min as "deflate_bytes_min": usize = 1_024, "bytes", 0..=16 * MIB, NextSession;
             /// The level of zlib. A higher one makes messages smaller and takes longer.
             level as "deflate_level": u8 = 2, "", 1..=9, NextSession;

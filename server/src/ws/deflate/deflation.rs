@@ -21,6 +21,12 @@ pub(crate) struct Deflation {
     own: Option<(Box<Compress>, BudgetShare)>,
 }
 
+/// The longest message that is compressed, or first part of one, in bytes.
+///
+/// A worker compresses it in the handler's call, at some 150 MB/s. Other sessions of the worker wait meanwhile: 30 ms for
+/// this many bytes.
+pub(crate) const COMPRESSED_BYTES_MAX: usize = 4 * 1024 * 1024;
+
 /// How hard to compress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Effort {
@@ -56,7 +62,7 @@ impl Deflation {
 
     /// Whether a message is worth compressing whose only or first part has so many bytes.
     pub(crate) fn is_worth(&self, bytes: usize) -> bool {
-        bytes >= self.bytes_min
+        (self.bytes_min..=COMPRESSED_BYTES_MAX).contains(&bytes)
     }
 
     /// The effort with which a message may be compressed once for this and other sessions. `None` while the
