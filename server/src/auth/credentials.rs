@@ -100,7 +100,7 @@ impl Credentials {
         });
         let users = self.users.as_ref();
         let own = users.and_then(|users| users.get(user));
-        // Looked for in any case: among many users that takes a moment, too.
+        // Looked for in any case, since that takes a moment, too.
         let other = self.other_hash(user);
         Comparison {
             hash: own.or(other).cloned(),
@@ -117,7 +117,8 @@ impl Credentials {
         name.hash(&mut hasher);
         // A peer cannot compute it beforehand: hashes have salts.
         users.values().next()?.text().hash(&mut hasher);
-        let at = hasher.finish() % users.len() as u64;
+        // The first few stand for all, since to find one further behind takes time in a large file.
+        let at = hasher.finish() % users.len().min(OTHERS_MAX) as u64;
         users.values().nth(at as usize)
     }
 }
@@ -159,6 +160,9 @@ impl fmt::Debug for Credentials {
             .finish()
     }
 }
+
+/// Of so many users, the hash is compared with for a name that is no user's.
+const OTHERS_MAX: usize = 64;
 
 /// The SHA-256 of a token, which is what its file has of it.
 pub(crate) fn digest(token: &[u8]) -> [u8; 32] {

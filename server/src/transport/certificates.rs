@@ -318,6 +318,23 @@ mod tests {
     }
 
     #[test]
+    fn a_key_that_every_user_of_the_machine_can_read_is_remarked() {
+        let directory = tempfile::tempdir().unwrap();
+        let issued = Authority::new("a CA").server(&["a.example"]);
+        let (certificate, key) = issued.write(directory.path(), "a");
+        let pair = CertificatePair { certificate, key };
+        for (mode, is_remarked) in [(0o600, false), (0o640, false), (0o644, true)] {
+            let mode = <std::fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(mode);
+            std::fs::set_permissions(&pair.key, mode).unwrap();
+            let read = read_pair(&pair, &rustls::crypto::ring::default_provider()).unwrap();
+
+            assert_eq!(read.exposure.is_some(), is_remarked);
+            // It is used nevertheless.
+            assert!(is_good(&pair));
+        }
+    }
+
+    #[test]
     fn a_name_finds_its_certificate_and_a_wildcard_stands_for_one_label() {
         let directory = tempfile::tempdir().unwrap();
         let authority = Authority::new("a CA");
