@@ -23,7 +23,7 @@ const OF_TEST: &str = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b
 const BASIC: &str = "WWW-Authenticate: Basic realm=\"wshd\", charset=\"UTF-8\"\r\n";
 const BEARER: &str = "WWW-Authenticate: Bearer realm=\"wshd\"\r\n";
 
-fn basic(pair: &str) -> String {
+pub(crate) fn basic(pair: &str) -> String {
     format!(
         "Authorization: Basic {}\r\n",
         BASE64.encode(pair.as_bytes())

@@ -32,6 +32,7 @@ mod first_build;
 mod generated;
 mod generations;
 mod golden;
+mod guessing;
 mod harness;
 mod history;
 mod hostile;

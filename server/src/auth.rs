@@ -4,8 +4,10 @@
 
 pub(crate) mod access;
 pub(crate) mod authorization;
+pub(crate) mod comparison_queue;
 pub(crate) mod credentials;
 pub(crate) mod guess_rate;
+pub(crate) mod network;
 pub(crate) mod password_hash;
 pub(crate) mod verified;
 

@@ -19,6 +19,7 @@ mod maybe_future;
 mod next_step;
 pub(crate) mod origin;
 pub mod overlay;
+mod peer_watch;
 pub(crate) mod refusal_log;
 pub(crate) mod reply;
 mod request;

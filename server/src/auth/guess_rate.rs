@@ -10,6 +10,8 @@ use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::network::Network;
+
 /// The guesses that each address has left.
 #[derive(Default)]
 pub(crate) struct GuessRate {
@@ -19,11 +21,10 @@ pub(crate) struct GuessRate {
     names: RandomState,
 }
 
-/// Where guesses come from: an IPv4 address, the first half of an IPv6 address (a site has as many as it likes
-/// below that), or the Unix sockets; with the hash of a name, the guesses for this user.
+/// Where guesses come from. With the hash of a name, it is the guesses for this user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Source {
-    address: Option<u64>,
+    network: Network,
     user: Option<u64>,
 }
 
@@ -70,7 +71,7 @@ impl GuessRate {
         after_one(&whole_at, of_user, now).map(drop)
     }
 
-    /// Gives one guess back, because it was right.
+    /// Gives one guess back, because it was right, or was not compared.
     pub(crate) fn give_back(&self, ip: Option<IpAddr>, user: &str, now: Instant) {
         let mut whole_at = self.whole_at.lock().unwrap_or_else(PoisonError::into_inner);
         for source in self.sources(ip, user) {
@@ -86,9 +87,9 @@ impl GuessRate {
 
     /// The address, and the address with the user.
     fn sources(&self, ip: Option<IpAddr>, user: &str) -> [Source; 2] {
-        let address = address(ip);
+        let network = Network::of(ip);
         let user = Some(self.names.hash_one(user));
-        [None, user].map(|user| Source { address, user })
+        [None, user].map(|user| Source { network, user })
     }
 }
 
@@ -105,14 +106,6 @@ fn after_one(
         true => Ok(then),
         false => Err(over),
     }
-}
-
-fn address(ip: Option<IpAddr>) -> Option<u64> {
-    ip.map(|ip| match ip.to_canonical() {
-        // No first half of an IPv6 address that is in use begins with 32 zeros.
-        IpAddr::V4(ip) => u32::from(ip).into(),
-        IpAddr::V6(ip) => (u128::from(ip) >> 64) as u64,
-    })
 }
 
 /// Forgets each source that has all guesses again. If there is none, it forgets the one with the most left.
@@ -183,20 +176,6 @@ mod tests {
             rate.give_back(ip("192.0.2.1"), "ann", start);
         }
         assert!(rate.whole_at.lock().unwrap().is_empty());
-    }
-
-    #[test]
-    fn all_addresses_of_one_site_are_one() {
-        for (one, other, are_one) in [
-            ("192.0.2.1", "::ffff:192.0.2.1", true),
-            ("2001:db8:1:2::1", "2001:db8:1:2:3:4:5:6", true),
-            ("2001:db8:1:2::1", "2001:db8:1:3::1", false),
-            ("192.0.2.1", "192.0.2.2", false),
-        ] {
-            let is_one = address(ip(one)) == address(ip(other));
-            assert_eq!(is_one, are_one, "{one} {other}");
-        }
-        assert_ne!(address(None), address(ip("0.0.0.0")));
     }
 
     #[test]

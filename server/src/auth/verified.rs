@@ -18,7 +18,7 @@ pub(crate) struct VerifiedPasswords {
 /// The keyed hash of a user, a password and what it was compared with. A user with another hash has another tag,
 /// so a password that was changed is not remembered.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Tag(u128);
+pub(crate) struct Tag(pub(super) u128);
 
 impl VerifiedPasswords {
     /// Remembers by this key, which is random.

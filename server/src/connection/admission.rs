@@ -25,8 +25,8 @@ pub(crate) struct Admission {
     handshakes: Permits,
     /// Connections over the limit that are being answered 503.
     refused: Permits,
-    /// Connections whose request head is not whole.
-    silent: EvictionQueue,
+    /// Connections whose request head is not whole, or whose password is not compared.
+    unjudged: EvictionQueue,
     /// Connections that have their answer and do not close.
     answered: EvictionQueue,
     evictions: Arc<LogRateLimit>,
@@ -40,7 +40,7 @@ impl Admission {
             files: Permits::default(),
             handshakes: Permits::default(),
             refused: Permits::default(),
-            silent: EvictionQueue::default(),
+            unjudged: EvictionQueue::default(),
             answered: EvictionQueue::default(),
             evictions: LogRateLimit::new(1),
         }
@@ -70,24 +70,24 @@ impl Admission {
         })
     }
 
-    /// Evicts the oldest connection that asks for nothing; false when there is none.
+    /// Evicts the oldest connection that waits and loses least; false when there is none.
     pub(crate) fn evict_any(&self, newcomer: &Peer, limits: &Limits) -> bool {
         let share = share(limits);
         // A connection that has its answer loses nothing.
         let evicted = self.answered.evict(newcomer, share);
-        let evicted = evicted.or_else(|| self.silent.evict(newcomer, share));
+        let evicted = evicted.or_else(|| self.unjudged.evict(newcomer, share));
         if evicted.is_some() {
             self.tell_eviction("connections_max");
         }
         evicted.is_some()
     }
 
-    /// A permit for an opening handshake. Where none is free, a connection whose request head is not
-    /// whole is evicted for it.
+    /// A permit for an opening handshake. Where none is free, a connection whose request is not judged yet is
+    /// evicted for it.
     pub(crate) fn handshake(&self, peer: &Peer, limits: &Limits) -> Option<Permit> {
         let permit = self.handshakes.take(limits.pending_handshakes_max);
         permit.or_else(|| {
-            let evicted = self.silent.evict(peer, share(limits))?;
+            let evicted = self.unjudged.evict(peer, share(limits))?;
             self.tell_eviction("pending_handshakes_max");
             evicted
         })
@@ -112,9 +112,10 @@ impl Admission {
         self.refused.take(REFUSED_MAX)
     }
 
-    /// The queue of connections whose request head is not whole.
-    pub(crate) fn silent(&self) -> &EvictionQueue {
-        &self.silent
+    /// The queue of connections whose request is not judged yet: its head is not whole, or its password is not
+    /// compared.
+    pub(crate) fn unjudged(&self) -> &EvictionQueue {
+        &self.unjudged
     }
 
     /// Waits for the end of `answer`, which sends `peer` its answer. Meanwhile the connection may be
@@ -133,10 +134,10 @@ impl Admission {
             || {
                 warn!(
                     limit,
-                    "places are short: the oldest connection that asked for nothing was closed for a new one"
+                    "places are short: an older connection that only waited was closed for a new one"
                 );
             },
-            |evicted| warn!(evicted, "more connections that asked for nothing were closed for new ones"),
+            |evicted| warn!(evicted, "more connections that only waited were closed for new ones"),
         );
     }
 }

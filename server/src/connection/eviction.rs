@@ -1,15 +1,15 @@
-//! Which connection gives way when permits are short: the oldest that asks for nothing.
+//! Which connection gives way when permits are short: the oldest of those that wait.
 //!
-//! A connection is in a queue while its request head is not whole, or while it has its answer and
-//! does not close. It leaves the queue by itself, or is evicted for a newcomer, which gets its permit.
+//! A connection is in a queue while its request head is not whole, while its password waits to be compared, or while
+//! it has its answer and does not close. It leaves the queue by itself, or is evicted for a newcomer, which gets its permit.
 //! A connection whose session begins in its first poll is never in a queue.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
+use crate::auth::network::Network;
 use crate::sessions::peer::Peer;
 use crate::sessions::permits::Permit;
 
@@ -41,7 +41,7 @@ impl EvictionQueue {
             permit,
             _notice: sender,
         };
-        let number = self.lock().push(Network::of(peer), kept);
+        let number = self.lock().push(Network::of(peer.ip()), kept);
         QueueEntry {
             queue: self.clone(),
             number,
@@ -52,7 +52,7 @@ impl EvictionQueue {
     /// Evicts a connection for `newcomer` and returns the permit that was kept for it, if there was one;
     /// `None` when the queue is empty. A network that has more than `share` entries loses one of its own.
     pub(crate) fn evict(&self, newcomer: &Peer, share: usize) -> Option<Option<Permit>> {
-        let evicted = self.lock().evict(Network::of(newcomer), share);
+        let evicted = self.lock().evict(Network::of(newcomer.ip()), share);
         evicted.map(|kept| kept.permit)
     }
 
@@ -80,28 +80,6 @@ impl Drop for QueueEntry {
         // Dropped after the lock is released, since a permit does more than free memory.
         let left = self.queue.lock().remove(self.number);
         drop(left);
-    }
-}
-
-/// A network whose peers are likely one owner's: an IPv4 address, or the first 64 bits of an IPv6
-/// address, which a provider gives to one customer.
-///
-/// All Unix sockets are one network. Behind it is a proxy with the connections of many clients, so it has no
-/// share that it could exceed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-enum Network {
-    V4(u32),
-    V6(u64),
-    Unix,
-}
-
-impl Network {
-    fn of(peer: &Peer) -> Network {
-        match peer.ip() {
-            Some(IpAddr::V4(address)) => Network::V4(address.to_bits()),
-            Some(IpAddr::V6(address)) => Network::V6((address.to_bits() >> 64) as u64),
-            None => Network::Unix,
-        }
     }
 }
 
@@ -146,6 +124,8 @@ impl<T> Queue<T> {
 
     /// Removes the oldest entry of the networks that are over their share, the newcomer counted in. If
     /// no network is, removes the oldest of all.
+    ///
+    /// Unix sockets have no share that they could exceed, since behind them are many clients.
     fn evict(&mut self, newcomer: Network, share: usize) -> Option<T> {
         let over_share = self.by_network.iter().filter(|(network, numbers)| {
             let newcomers = usize::from(**network == newcomer);
@@ -210,17 +190,6 @@ mod tests {
         ] {
             assert_eq!(queue.evict(newcomer, 1), evicted);
         }
-    }
-
-    #[test]
-    fn an_ipv4_address_is_a_network_however_it_is_written_and_so_is_half_an_ipv6_address() {
-        let network = |text| Network::of(&peer(text));
-        assert_eq!(network("10.0.0.1"), network("[::ffff:10.0.0.1]"));
-        assert_ne!(network("10.0.0.1"), network("10.0.0.2"));
-        assert_eq!(network("[2001:db8::1]"), network("[2001:db8::ffff:2]"));
-        assert_ne!(network("[2001:db8::1]"), network("[2001:db8:0:1::1]"));
-        assert_ne!(network("[::1]"), network("0.0.0.0"));
-        assert_eq!(Network::of(&Peer::Unix(None)), Network::Unix);
     }
 
     #[tokio::test]

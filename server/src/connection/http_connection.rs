@@ -1,7 +1,7 @@
 //! A connection while it speaks HTTP: from its first byte to its session, or to its one answer.
 //!
 //! ```text
-//! read head ──▶ judge ──▶ compare the password (judged further if it is right)
+//! read head ──▶ judge ──▶ compare the password ──▶ judge again
 //!                 ├─────▶ ask the handler ──▶ await the handler ──▶ open the session
 //!                 │              └─────────────────────┴──▶ refuse, abort, send raw bytes
 //!                 ├──▶ find a file ──▶ send it
@@ -15,7 +15,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::time::timeout_at;
+use tokio::time::{sleep_until, timeout_at};
 use tracing::debug;
 
 use super::files::{self, Documents, TransferTimeouts};
@@ -23,9 +23,10 @@ use super::handshake::answer::AcceptedHandshake;
 use super::head_reader::{self, Unread};
 use super::maybe_future::MaybeFuture;
 use super::next_step::{FileRequest, NextStep};
+use super::peer_watch;
 use super::reply::{self, FullOf, Reply};
 use super::request::HttpRequest;
-use super::routing;
+use super::routing::{self, RequestWithPassword};
 use super::server::Server;
 use crate::config::Limits;
 use crate::http::head::first_bytes::NotARequest;
@@ -96,8 +97,7 @@ impl HttpConnection {
             next = match next {
                 NextStep::ReadHead(permit) => self.read_head(permit).await,
                 NextStep::ComparePassword(request) => {
-                    let compared = request.compare(&self.peer, &self.server, self.deadline());
-                    Box::pin(compared).await
+                    Box::pin(self.compare_password(request)).await
                 }
                 NextStep::AwaitHandler(handshake) => {
                     let deadline = self.deadline();
@@ -180,8 +180,8 @@ impl HttpConnection {
     /// Reads until the head is whole. Meanwhile the connection gives way when permits are short, and
     /// a server that stops does not wait for it.
     async fn read_head(&mut self, permit: Permit) -> NextStep {
-        let silent = self.server.admission.silent();
-        let mut entry = silent.enter(&self.peer, Some(permit));
+        let unjudged = self.server.admission.unjudged();
+        let mut entry = unjudged.enter(&self.peer, Some(permit));
         let deadline = self.deadline();
         let read = head_reader::read(&mut self.transport, &mut self.received, &self.limits);
         let read = tokio::select! {
@@ -216,9 +216,41 @@ impl HttpConnection {
             Ok(mut request) => {
                 request.tls = self.transport.tls_info();
                 self.is_head_request = request.head.method() == b"HEAD";
-                routing::route(request, &self.peer, permit, &self.server)
+                routing::route(request, &self.peer, permit, &self.server, None)
             }
             Err(reply) => NextStep::refuse(reply, None),
+        }
+    }
+
+    /// Waits until the password of a request is compared, and judges the request by what is configured then. Meanwhile
+    /// the connection gives way when permits are short, and ends when its peer has gone.
+    async fn compare_password(&mut self, waiting: Box<RequestWithPassword>) -> NextStep {
+        let RequestWithPassword {
+            request,
+            permit,
+            mut comparison,
+        } = *waiting;
+        let unjudged = self.server.admission.unjudged();
+        let mut entry = unjudged.enter(&self.peer, Some(permit));
+        let deadline = self.deadline();
+        let compared = tokio::select! {
+            biased;
+            compared = comparison.outcome() => Ok(compared),
+            () = entry.evicted() => return NextStep::Close,
+            () = peer_watch::gone::<UNJUDGED_BYTES_MAX>(&mut self.transport, &mut self.received) => {
+                return NextStep::Close;
+            }
+            () = sleep_until(deadline.into()) => Err(Reply::Full(FullOf::Comparisons)),
+            () = self.server.stopping.begun() => Err(Reply::Stopping),
+        };
+        let Some(permit) = entry.leave() else {
+            return NextStep::Close;
+        };
+        match compared {
+            Ok(compared) => {
+                routing::route(request, &self.peer, permit, &self.server, Some(compared))
+            }
+            Err(reply) => NextStep::refuse(reply, Some(request.target.path)),
         }
     }
 
@@ -282,6 +314,9 @@ impl HttpConnection {
         self.began + Duration::from_millis(self.limits.handshake_timeout_ms)
     }
 }
+
+/// Bytes behind its request that a peer may send while its password is not compared.
+const UNJUDGED_BYTES_MAX: usize = 4 * 1024;
 
 #[cfg(test)]
 mod tests {

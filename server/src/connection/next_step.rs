@@ -17,7 +17,7 @@ use crate::transport::tls::HandshakeFault;
 pub(super) enum NextStep {
     /// Read the rest of the request head. The permit is that of an opening handshake.
     ReadHead(Permit),
-    /// Compare the password of a request, which is judged further if it is right.
+    /// Wait until the password of a request is compared, and judge the request again.
     ComparePassword(Box<RequestWithPassword>),
     /// Wait for the handler, which has not answered the opening handshake.
     AwaitHandler(Box<PendingHandshake>),

@@ -44,7 +44,7 @@ pub(crate) enum Reply {
     Unauthorized(Challenge, Denial),
     /// The user, or the bearer of the token of this name, is not one of those who may enter here.
     UserRefused(Box<str>),
-    /// Too many wrong passwords have come from the peer's address.
+    /// Too many passwords from the peer's address were wrong, or wait to be compared.
     TooManyGuesses { after: Duration },
     /// The server does not answer for this host.
     HostRefused(Box<str>),
@@ -297,7 +297,9 @@ impl Reply {
             Reply::OriginRefused(_) => "pages of this origin may not connect",
             Reply::Unauthorized(challenge, _) => challenge.text(),
             Reply::UserRefused(_) => "this user may not enter here",
-            Reply::TooManyGuesses { .. } => "too many wrong passwords; try again later",
+            Reply::TooManyGuesses { .. } => {
+                "too many wrong passwords, or too many that are not compared yet; try again later"
+            }
             Reply::HostRefused(_) => "this server does not answer for this host",
             Reply::Full(_) => "no place for one more connection now",
             Reply::Quarantined { .. } => "the handler is out of service",

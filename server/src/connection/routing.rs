@@ -1,11 +1,8 @@
 //! From a request to the next step: which handler, file or document of the server's own it is for.
 
 use std::sync::Arc;
-use std::time::Instant;
 
-use tokio::time::timeout_at;
-
-use super::authentication::{PasswordCheck, Verdict};
+use super::authentication::{Compared, PendingComparison, Verdict};
 use super::built_in_pages::BuiltInPage;
 use super::handshake::{self, UpgradeRequest};
 use super::host;
@@ -23,12 +20,14 @@ use crate::sessions::peer::Peer;
 use crate::sessions::permits::Permit;
 use crate::sessions::topics::SERVER;
 
-/// Judges a request. The permit is that of an opening handshake, and is kept while one is under way.
+/// Judges a request. The permit is that of an opening handshake, and is kept while one is under way. `compared` is
+/// what was found for its password, where that was compared.
 pub(super) fn route(
     request: HttpRequest,
     peer: &Peer,
     permit: Permit,
     server: &Server,
+    compared: Option<Compared>,
 ) -> NextStep {
     let host = match host::of(&request.head, &request.target) {
         Ok(host) => host,
@@ -48,15 +47,14 @@ pub(super) fn route(
     let user = match &config.auth {
         None => None,
         // Before anything is said of the path: a peer that may not enter is not told what is there.
-        Some(auth) => match judge(&request, peer, auth, &config, server) {
+        Some(auth) => match judge(&request, peer, auth, &config, server, compared) {
             Verdict::Enter(user) => user,
             Verdict::Refuse(reply) => return refuse_unauthorized(request, reply),
-            Verdict::Compare(check) => {
+            Verdict::Compare(comparison) => {
                 return NextStep::ComparePassword(Box::new(RequestWithPassword {
                     request,
-                    host,
                     permit,
-                    check,
+                    comparison,
                 }));
             }
         },
@@ -65,40 +63,11 @@ pub(super) fn route(
     route_entered(request, host, user, peer, permit, server)
 }
 
-/// A request whose password is to be compared.
+/// A request whose password is being compared, or waits for its turn.
 pub(super) struct RequestWithPassword {
-    request: HttpRequest,
-    host: String,
-    /// Kept while the password is compared.
-    permit: Permit,
-    check: PasswordCheck,
-}
-
-impl RequestWithPassword {
-    /// Compares the password, and judges the request further if it is right.
-    pub(super) async fn compare(
-        self: Box<Self>,
-        peer: &Peer,
-        server: &Server,
-        deadline: Instant,
-    ) -> NextStep {
-        let RequestWithPassword {
-            request,
-            host,
-            permit,
-            check,
-        } = *self;
-        let compared = timeout_at(deadline.into(), server.authenticator.compare(check));
-        let outcome = match server.stopping.unless_begun(compared).await {
-            Some(Ok(outcome)) => outcome,
-            Some(Err(_)) => Err(Reply::Full(FullOf::Comparisons)),
-            None => Err(Reply::Stopping),
-        };
-        match outcome {
-            Ok(user) => route_entered(request, host, Some(user), peer, permit, server),
-            Err(reply) => refuse_unauthorized(request, reply),
-        }
-    }
+    pub(super) request: HttpRequest,
+    pub(super) permit: Permit,
+    pub(super) comparison: PendingComparison,
 }
 
 fn judge(
@@ -107,6 +76,7 @@ fn judge(
     auth: &Auth,
     config: &Config,
     server: &Server,
+    compared: Option<Compared>,
 ) -> Verdict {
     let path = &request.target.path;
     let handler = server.router.handler_at(path);
@@ -115,7 +85,8 @@ fn judge(
     let own = name.and_then(|name| config.handler(name).access.as_ref());
     let lines = request.head.values("authorization");
     let access = auth.access(path, own);
-    server.authenticator.judge(auth, access, lines, peer.ip())
+    let authenticator = &server.authenticator;
+    authenticator.judge(auth, access, lines, peer.ip(), compared)
 }
 
 /// Refuses a peer that may not enter. The log has no line for a page that is asked for without a password: browsers

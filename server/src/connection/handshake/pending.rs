@@ -4,7 +4,6 @@
 //! meanwhile is an [`Event`], and [`step`] says what to do about it.
 
 use std::future::poll_fn;
-use std::io::ErrorKind;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -17,6 +16,7 @@ use crate::border::request_table::{RequestParts, RequestTable};
 use crate::border::response_draft::Draft;
 use crate::border::throttle::Throttle;
 use crate::connection::next_step::NextStep;
+use crate::connection::peer_watch;
 use crate::connection::reply::Reply;
 use crate::connection::stopping::Stopping;
 use crate::generation::owners::HandshakeOwner;
@@ -164,7 +164,7 @@ impl PendingHandshake {
                 () = released(throttle, &self.registration), if self.waiting == Waiting::ForRelease => {
                     Event::Released
                 }
-                () = peer_gone(transport, early) => Event::PeerGone,
+                () = peer_watch::gone::<EARLY_BYTES_MAX>(transport, early) => Event::PeerGone,
                 () = sleep_until(deadline.into()) => Event::DeadlinePassed,
                 () = stopping.begun() => Event::Stopped,
             };
@@ -214,24 +214,6 @@ async fn released(throttle: &Throttle, registration: &Registration) {
 /// Ends when the handler calls `wake` or `close_to` with the id of the handshake.
 async fn next_post(registration: &Registration) -> HandshakePost {
     poll_fn(|cx| registration.mailbox().poll_handshake_event(cx.waker())).await
-}
-
-/// Ends when the peer has ended the connection. What it sends is kept in `early`, up to a limit.
-async fn peer_gone(transport: &mut Transport, early: &mut Vec<u8>) {
-    loop {
-        if early.len() >= EARLY_BYTES_MAX {
-            return std::future::pending().await;
-        }
-        if transport.readable().await.is_err() {
-            return;
-        }
-        match transport.try_read_buf(early) {
-            Ok(0) => return,
-            Ok(_) => {}
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-            Err(_) => return,
-        }
-    }
 }
 
 /// When to try again a handler whose callbacks hold the workers.
