@@ -29,6 +29,15 @@ pub enum HashFault {
     Unwanted(&'static str),
     /// It is of a known kind and not whole.
     Damaged(&'static str),
+    /// No program can have made it, because it asks for too little work.
+    TooCheap {
+        /// What its text says too little of.
+        what: &'static str,
+        /// How much.
+        found: u64,
+        /// How much it must be.
+        min: u64,
+    },
     /// To compare a password with it would take too long, or too much memory.
     TooCostly {
         /// What its text says too much of.
@@ -107,6 +116,9 @@ impl fmt::Display for HashFault {
             ),
             HashFault::Unwanted(kind) => write!(f, "a hash of {kind}; wanted is {WANTED}"),
             HashFault::Damaged(kind) => write!(f, "a hash of {kind} that is not whole"),
+            HashFault::TooCheap { what, found, min } => {
+                write!(f, "a hash with {what} {found}, at least {min} is taken")
+            }
             HashFault::TooCostly { what, found, max } => {
                 write!(f, "a hash with {what} {found}, at most {max} is taken")
             }
@@ -120,7 +132,11 @@ fn begins(text: &str, beginnings: &[&str]) -> bool {
 
 fn bcrypt_form(text: &str) -> Result<HashForm, HashFault> {
     let parts: bcrypt::HashParts = text.parse().map_err(|_| HashFault::Damaged("bcrypt"))?;
-    bounded("a cost of", parts.get_cost().into(), BCRYPT_COST_MAX)?;
+    let (what, found, min) = ("a cost of", parts.get_cost().into(), BCRYPT_COST_MIN);
+    if found < min {
+        return Err(HashFault::TooCheap { what, found, min });
+    }
+    bounded(what, found, BCRYPT_COST_MAX)?;
     Ok(HashForm::Bcrypt)
 }
 
@@ -191,9 +207,11 @@ fn bounded(what: &'static str, found: u64, max: u64) -> Result<(), HashFault> {
 
 /// The kinds that are taken, as messages name them.
 const WANTED: &str = "bcrypt (`$2y$`), SHA-crypt (`$5$`, `$6$`) or Argon2 (`$argon2id$`)";
+/// The least that bcrypt has. No password fits a hash that says less.
+const BCRYPT_COST_MIN: u64 = 4;
 /// About 2 s of a processor. Each step more takes twice as long.
 const BCRYPT_COST_MAX: u64 = 15;
-/// About 2 s of a processor.
+/// About 1 s of a processor for a short password, and 4 s for one of 256 bytes.
 const SHA_CRYPT_ROUNDS_MAX: u64 = 5_000_000;
 /// 256 MiB, for each password that is compared at a time.
 const ARGON2_KIB_MAX: u64 = 256 * 1024;
@@ -281,6 +299,17 @@ mod tests {
         ] {
             assert_eq!(PasswordHash::parse(text), Err(expected), "{text}");
         }
+    }
+
+    #[test]
+    fn a_hash_of_bcrypt_that_fits_no_password_is_refused() {
+        for cost in 0..4 {
+            let text = OF_TEA[0].replace("$05$", &format!("$0{cost}$"));
+            let why = PasswordHash::parse(&text).expect_err(&text);
+            let expected = format!("a hash with a cost of {cost}, at least 4 is taken");
+            assert_eq!(why.to_string(), expected);
+        }
+        assert!(PasswordHash::parse(&OF_TEA[0].replace("$05$", "$04$")).is_ok());
     }
 
     #[test]
