@@ -61,7 +61,9 @@ pub fn handshake(data: &[u8]) {
     }
     let host = head.value("host").ok().flatten().unwrap_or_default();
     let host = String::from_utf8_lossy(host);
-    let _ = origin::is_allowed(&Origins::SameHost, &checked.origin, &host);
+    for is_tls in [false, true] {
+        let _ = origin::is_allowed(&Origins::SameHost, &checked.origin, &host, is_tls);
+    }
     let _ = origin::allowing(&Origins::SameHost, &checked.origin);
 }
 
