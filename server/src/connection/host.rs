@@ -30,11 +30,10 @@ pub(super) fn of(head: &Head, target: &Target) -> Result<String, Reply> {
     Ok(host.to_owned())
 }
 
-/// Whether the absolute target of a WebSocket is for the host and the port that the configuration wants. Other
-/// targets name neither.
+/// Whether an absolute target is for the host and the port that the configuration wants of WebSockets, whatever its
+/// scheme. Other targets name neither.
 pub(super) fn is_valid_target(target: &Target, config: &Config) -> bool {
-    let Some(origin) = (target.origin.as_ref()).filter(|origin| origin.scheme.is_websocket())
-    else {
+    let Some(origin) = &target.origin else {
         return true;
     };
     let Some(found) = Authority::parse(&origin.authority) else {
@@ -107,7 +106,11 @@ mod tests {
         };
         for (target, host, port, expected) in [
             ("/echo", Some("a"), Some(1), true),
-            ("http://b:2/echo", Some("a"), Some(1), true),
+            ("http://b:2/echo", Some("a"), None, false),
+            ("http://a:2/echo", Some("a"), Some(1), false),
+            ("http://a/echo", Some("a"), Some(80), true),
+            ("https://a/echo", Some("a"), Some(443), true),
+            ("https://b/echo", Some("a"), None, false),
             ("ws://b:2/echo", None, None, true),
             ("ws://a/echo", Some("a"), None, true),
             ("wss://A:7/echo", Some("a"), None, true),

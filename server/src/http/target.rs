@@ -46,11 +46,6 @@ impl Scheme {
         found.map(|(_, scheme)| *scheme)
     }
 
-    /// Whether it is one of RFC 6455.
-    pub(crate) fn is_websocket(self) -> bool {
-        matches!(self, Scheme::Ws | Scheme::Wss)
-    }
-
     /// The port of a target that names none.
     pub(crate) fn default_port(self) -> u16 {
         match self {

@@ -106,8 +106,8 @@ pub(in crate::config) const TOP: &[Setting<ConfigDraft>] = &[
             short: Some('V'),
             value: "HOST",
             spellings: &["validation_host"],
-            more: "Such a target is `ws://HOST:PORT/PATH`, as some proxies send it. Any other gets 404. `Host` is judged by \
-                   `hosts`.",
+            more: "Such a target is `ws://HOST:PORT/PATH`, or the like with another scheme, as some proxies send it. One with \
+                   another host gets 404. `Host` is judged by `hosts`.",
             ..LONG_ONLY
         }),
         kind: ValueKind::Host(|draft, host| draft.config.validation_host = Some(host)),
@@ -122,7 +122,7 @@ pub(in crate::config) const TOP: &[Setting<ConfigDraft>] = &[
             short: Some('P'),
             value: "PORT",
             spellings: &["validation_port"],
-            more: "A target without a port has port 80, and 443 behind `wss:`.",
+            more: "A target without a port has port 80, and 443 behind `wss:` and `https:`.",
             ..LONG_ONLY
         }),
         kind: ValueKind::Number {
