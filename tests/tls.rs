@@ -1,6 +1,7 @@
 //! What a server does over TLS, and that it does all else as without.
 
 mod certificates;
+mod parts;
 mod sessions;
 
 use std::io::{ErrorKind, Read, Write};

@@ -52,6 +52,22 @@ pub struct GoodPlugin {
     pub description: String,
 }
 
+impl CheckReport {
+    /// Adds what is to be said of the certificates. One that clients refuse is a fault, though a server starts with it.
+    fn judge_certificates(&mut self, tls: &TlsSettings) {
+        for certificate in tls.certificates() {
+            if let Some(remark) = &certificate.remark {
+                let sentences = match remark.is_refused {
+                    true => &mut self.bad,
+                    false => &mut self.notes,
+                };
+                sentences.push(format!("the certificate {}", remark.text));
+            }
+            self.notes.extend(certificate.exposure.clone());
+        }
+    }
+}
+
 /// Tries every plugin in a process of its own. Where the system has no such process, it loads the plugin,
 /// tells it that no traffic follows, and shuts it down again.
 ///
@@ -63,8 +79,9 @@ pub fn check(config: &Config) -> Result<CheckReport, StartError> {
         notes: config.long_messages(machine::memory_bytes()),
         ..CheckReport::default()
     };
-    if let Err(error) = TlsSettings::read(&config.tls) {
-        report.bad_tls = Some(error.to_string());
+    match TlsSettings::read(config) {
+        Ok(tls) => report.judge_certificates(&tls),
+        Err(error) => report.bad_tls = Some(error.to_string()),
     }
     if let Err(error) = document_root::check(config) {
         report.bad.push(error.to_string());

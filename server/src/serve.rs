@@ -85,7 +85,8 @@ impl Serving {
         }
         // A busy port is an error before any handler runs.
         let listeners = binding::bind(&config)?;
-        let tls = TlsSettings::read(&config.tls)?;
+        let tls = TlsSettings::read(&config)?;
+        tls.tell();
         let connections_max = config.limits.connections_max;
         let config = Arc::new(ArcSwap::from_pointee(config));
         let shared = Shared::new(config.clone());

@@ -4,6 +4,7 @@
 //! plaintext of either.
 
 pub(crate) mod certificates;
+mod last_good;
 pub(crate) mod settings;
 pub(crate) mod tls;
 

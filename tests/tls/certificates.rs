@@ -12,8 +12,8 @@ use crate::harness::site::Site;
 use crate::harness::tls::{Tls, TlsClient};
 use crate::harness::{eventually, is_long};
 
-/// Returns the common name of the certificate that a client gets.
-fn subject(client: &TlsClient, server: &Server) -> Vec<u8> {
+/// Returns the certificate that a client gets.
+pub(super) fn subject(client: &TlsClient, server: &Server) -> Vec<u8> {
     let socket = client.open(server.port());
     let chain = socket.conn.peer_certificates().expect("a certificate");
     chain[0].to_vec()

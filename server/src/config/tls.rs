@@ -43,7 +43,7 @@ pub enum ClientAuth {
 }
 
 impl TlsConfig {
-    /// Every file that is read for it.
+    /// Every file that is read for it. A file with both parts of a pair stands here twice.
     pub(crate) fn files(&self) -> impl Iterator<Item = &Path> {
         let pairs = self.certificates.iter();
         let pairs = pairs.flat_map(|pair| [&*pair.certificate, &*pair.key]);

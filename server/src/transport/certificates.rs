@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
@@ -73,10 +73,26 @@ pub enum TlsFault {
 pub(crate) struct Certificate {
     pub(crate) key: Arc<CertifiedKey>,
     pub(super) names: Vec<String>,
-    /// What a client may find wrong with it, in words.
-    pub(super) remark: Option<String>,
+    /// What a client finds wrong with it, or will soon.
+    pub(crate) remark: Option<Remark>,
     /// A sentence if every user of the machine can read the key.
-    pub(super) exposure: Option<String>,
+    pub(crate) exposure: Option<String>,
+}
+
+/// What is to be said of a certificate that can be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Remark {
+    /// A sentence about the file, which begins with its path.
+    pub(crate) text: String,
+    /// Whether clients refuse the certificate now.
+    pub(crate) is_refused: bool,
+}
+
+impl Certificate {
+    /// Whether clients get the same bytes.
+    pub(super) fn is_same(&self, other: &Certificate) -> bool {
+        self.key.cert == other.key.cert
+    }
 }
 
 /// Reads a pair. The key is that of the certificate, which stands first in its chain.
@@ -93,6 +109,8 @@ pub(crate) fn read_pair(
             key: pair.key.clone(),
         },
         Error::InvalidCertificate(why) => unusable(certificate, Error::InvalidCertificate(why)),
+        // It does not tell a damaged key from one of another kind.
+        Error::General(_) => unusable(&pair.key, KEY_WANTED),
         error => unusable(&pair.key, error),
     })?;
     for link in &key.cert {
@@ -106,7 +124,10 @@ pub(crate) fn read_pair(
         .valid_dns_names()
         .map(str::to_ascii_lowercase)
         .collect();
-    let remark = remark(&first).map(|why| format!("`{}` {why}", certificate.display()));
+    let remark = remark(&first).map(|remark| Remark {
+        text: format!("`{}` {}", certificate.display(), remark.text),
+        ..remark
+    });
     Ok(Certificate {
         names,
         remark,
@@ -135,7 +156,7 @@ pub(crate) fn read_authorities(path: &Path) -> Result<RootCertStore, TlsFault> {
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsFault> {
     let pem = read(path)?.bytes;
     let chain = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
-    let chain = chain.map_err(|error| unusable(path, error))?;
+    let chain = chain.map_err(|error| unusable(path, explain(&error)))?;
     if chain.is_empty() {
         let (path, wanted) = (path.to_owned(), "CERTIFICATE");
         return Err(TlsFault::Missing { path, wanted });
@@ -153,7 +174,8 @@ fn key(path: &Path) -> Result<(PrivateKeyDer<'static>, Option<String>), TlsFault
         return Err(TlsFault::EncryptedKey { path });
     }
     let key = PrivateKeyDer::pem_slice_iter(&pem).next();
-    let key = key.transpose().map_err(|error| unusable(path, error))?;
+    let key = key.transpose();
+    let key = key.map_err(|error| unusable(path, explain(&error)))?;
     let key = key.ok_or_else(|| TlsFault::Missing {
         path: path.to_owned(),
         wanted: "PRIVATE KEY",
@@ -176,8 +198,28 @@ fn unusable(path: &Path, why: impl fmt::Display) -> TlsFault {
     }
 }
 
+/// The error in words of an operator.
+fn explain(error: &pem::Error) -> String {
+    match error {
+        pem::Error::MissingSectionEnd { end_marker } => {
+            let end = String::from_utf8_lossy(end_marker);
+            format!("it ends before the line `-----END {end}-----`")
+        }
+        pem::Error::IllegalSectionStart { line } => {
+            let line = String::from_utf8_lossy(line);
+            let line = line.trim_end();
+            format!(
+                "the line `{}` begins no section of PEM",
+                line.escape_debug()
+            )
+        }
+        pem::Error::Base64Decode(_) => "a section of it is no base64".to_owned(),
+        other => other.to_string(),
+    }
+}
+
 /// What a client finds wrong with a certificate whatever CAs it trusts, or will within two weeks.
-fn remark(certificate: &EndEntityCert<'_>) -> Option<String> {
+fn remark(certificate: &EndEntityCert<'_>) -> Option<Remark> {
     let now = UnixTime::now();
     let soon = UnixTime::since_unix_epoch(Duration::from_secs(now.as_secs()) + EXPIRES_SOON);
     let fault = |time| {
@@ -189,27 +231,30 @@ fn remark(certificate: &EndEntityCert<'_>) -> Option<String> {
     let days = |later: UnixTime, earlier: UnixTime| {
         later.as_secs().saturating_sub(earlier.as_secs()) / 86_400
     };
-    match (fault(now), fault(soon)) {
-        (Some(webpki::Error::CertExpired { not_after, .. }), _) => {
-            let days = days(now, not_after);
-            Some(format!(
-                "has expired, {days} days ago; clients will refuse it"
-            ))
+    let refused = match fault(now) {
+        Some(webpki::Error::CertExpired { not_after, .. }) => {
+            format!("has expired, {} days ago", days(now, not_after))
         }
-        (Some(webpki::Error::CertNotValidYet { not_before, .. }), _) => {
-            let days = days(not_before, now);
-            Some(format!(
-                "is not valid yet, for {days} days; clients will refuse it"
-            ))
+        Some(webpki::Error::CertNotValidYet { not_before, .. }) => {
+            format!("is not valid yet, for {} days", days(not_before, now))
         }
-        (Some(webpki::Error::RequiredEkuNotFoundContext(_)), _) => {
-            Some("is not for servers (extended key usage); clients will refuse it".to_owned())
+        Some(webpki::Error::RequiredEkuNotFoundContext(_)) => {
+            "is not for servers (extended key usage)".to_owned()
         }
-        (_, Some(webpki::Error::CertExpired { not_after, .. })) => {
-            Some(format!("expires in {} days", days(not_after, now)))
+        _ => {
+            let Some(webpki::Error::CertExpired { not_after, .. }) = fault(soon) else {
+                return None;
+            };
+            return Some(Remark {
+                text: format!("expires in {} days", days(not_after, now)),
+                is_refused: false,
+            });
         }
-        _ => None,
-    }
+    };
+    Some(Remark {
+        text: format!("{refused}; clients will refuse it"),
+        is_refused: true,
+    })
 }
 
 /// Finds the certificate for the name that a client asks for (RFC 6066 §3).
@@ -223,14 +268,16 @@ pub(super) struct CertificatesByName {
 impl CertificatesByName {
     /// Of certificates in the order of the configuration. The first is for clients that ask for no name, or for
     /// one that no certificate has.
-    pub(super) fn new(certificates: Vec<Certificate>) -> CertificatesByName {
+    pub(super) fn new<'a>(
+        certificates: impl IntoIterator<Item = &'a Certificate>,
+    ) -> CertificatesByName {
         let mut by_name: HashMap<String, Vec<usize>> = HashMap::new();
         let mut all = Vec::new();
         for certificate in certificates {
-            for name in certificate.names {
-                by_name.entry(name).or_default().push(all.len());
+            for name in &certificate.names {
+                by_name.entry(name.clone()).or_default().push(all.len());
             }
-            all.push(certificate.key);
+            all.push(certificate.key.clone());
         }
         CertificatesByName { all, by_name }
     }
@@ -269,6 +316,8 @@ thread_local! {
     static REQUESTED_NAME: Cell<Option<Box<str>>> = const { Cell::new(None) };
 }
 
+/// What a private key is to be, in words.
+const KEY_WANTED: &str = "it is no private key that can be used; those are RSA of 2048 to 4096 bits, ECDSA with P-256 or P-384, and Ed25519, whole";
 /// The largest file of certificates that is read. A bundle of all public CAs has a quarter of it.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 /// A certificate that expires sooner is worth a warning: what renews it has not come.
@@ -311,7 +360,10 @@ mod tests {
             assert_eq!(is_good(&pair), said.is_none(), "{name}");
             match (read.remark, said) {
                 (None, None) => {}
-                (Some(remark), Some(said)) => assert!(remark.contains(said), "{remark}"),
+                (Some(Remark { text, is_refused }), Some(said)) => {
+                    assert!(text.contains(said), "{text}");
+                    assert!(is_refused, "{text}");
+                }
                 (remark, said) => panic!("{name}: {remark:?}, not {said:?}"),
             }
         }
@@ -335,6 +387,30 @@ mod tests {
     }
 
     #[test]
+    fn what_is_wrong_with_a_file_in_pem_is_said_in_words() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.pem");
+        for (text, said) in [
+            (
+                "-----BEGIN CERTIFICATE-----\nAAAA\n",
+                "it ends before the line `-----END CERTIFICATE-----`",
+            ),
+            (
+                "-----BEGIN CERTIFICATE\nAAAA\n",
+                "the line `-----BEGIN CERTIFICATE` begins no section of PEM",
+            ),
+            (
+                "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n",
+                "a section of it is no base64",
+            ),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            let error = certificates(&path).unwrap_err().to_string();
+            assert_eq!(error, format!("cannot use `{}`: {said}", path.display()));
+        }
+    }
+
+    #[test]
     fn a_name_finds_its_certificate_and_a_wildcard_stands_for_one_label() {
         let directory = tempfile::tempdir().unwrap();
         let authority = Authority::new("a CA");
@@ -343,7 +419,7 @@ mod tests {
             let pair = CertificatePair { certificate, key };
             read_pair(&pair, &rustls::crypto::ring::default_provider()).unwrap()
         };
-        let by_name = CertificatesByName::new(vec![
+        let by_name = CertificatesByName::new(&[
             read("one", &["a.example", "*.b.example"]),
             read("two", &["b.example", "c.b.example", "a.example"]),
         ]);

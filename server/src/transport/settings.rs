@@ -1,21 +1,38 @@
-//! What TLS listeners offer from now on. It is made as a whole from the files of the configuration, and replaced as
-//! a whole when they change; a connection keeps what it began with.
+//! What TLS listeners offer from now on. It is made from the last good content of each file, and replaced as a whole
+//! when one changes; a connection keeps what it began with.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwapOption;
-use rustls::crypto::ring;
+use rustls::crypto::{CryptoProvider, ring};
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::version::{TLS12, TLS13};
 use rustls::{Error, ServerConfig};
 use tracing::{info, warn};
 
-use super::certificates::{self, CertificatesByName, TlsFault};
-use crate::config::{ClientAuth, TlsConfig};
+use super::certificates::{Certificate, CertificatesByName, TlsFault};
+use super::last_good::{ClientVerification, LastGood, Reading};
+use crate::config::{ClientAuth, Config, Endpoint, TlsConfig};
 
-/// The settings of all TLS listeners; none where the configuration has no certificate.
-#[derive(Debug, Default)]
-pub(crate) struct TlsSettings(ArcSwapOption<ServerConfig>);
+/// The settings of all TLS listeners.
+#[derive(Debug)]
+pub(crate) struct TlsSettings {
+    /// `None` where the configuration has no certificate.
+    current: ArcSwapOption<ServerConfig>,
+    /// What `current` was made from.
+    last_good: Mutex<LastGood>,
+    /// Whether there is a listener with TLS. It goes on with TLS, whatever the configuration says meanwhile.
+    has_listener: bool,
+}
+
+/// The outcome of reading the files again.
+#[derive(Debug)]
+pub(crate) struct Renewal {
+    /// How many files new connections get the content of; `None` where all goes on as it was.
+    pub(crate) files: Option<usize>,
+    /// Why each part that goes on as it was cannot be used.
+    pub(crate) faults: Vec<TlsFault>,
+}
 
 impl TlsSettings {
     /// Reads the files of a configuration.
@@ -23,83 +40,147 @@ impl TlsSettings {
     /// # Errors
     ///
     /// A file cannot be used, or two do not belong together.
-    pub(crate) fn read(config: &TlsConfig) -> Result<Arc<TlsSettings>, TlsFault> {
-        let settings = Arc::new(TlsSettings::default());
-        settings.renew(config)?;
-        Ok(settings)
+    pub(crate) fn read(config: &Config) -> Result<Arc<TlsSettings>, TlsFault> {
+        let provider = Arc::new(ring::default_provider());
+        let mut last_good = LastGood::default();
+        let mut current = None;
+        if !config.tls.certificates.is_empty() {
+            let reading = last_good.renewed(&config.tls, &provider);
+            if let Some(fault) = reading.faults.into_iter().next() {
+                return Err(fault);
+            }
+            last_good = reading.last_good;
+            current = Some(Arc::new(offered(&last_good, provider)?));
+        }
+        Ok(Arc::new(TlsSettings {
+            current: ArcSwapOption::from(current),
+            last_good: Mutex::new(last_good),
+            has_listener: config.listen.iter().any(Endpoint::is_tls),
+        }))
     }
 
-    /// Reads the files of a configuration again, for connections that begin from now on.
-    ///
-    /// # Errors
-    ///
-    /// A file cannot be used, or two do not belong together. What was read before goes on.
-    pub(crate) fn renew(&self, config: &TlsConfig) -> Result<(), TlsFault> {
-        let offered = offered(config)?;
-        // A listener that has begun with TLS goes on with it, whatever the configuration says meanwhile.
-        if offered.is_none() && self.current().is_some() {
-            return Err(TlsFault::NoCertificate);
+    /// Reads the files of a configuration again, for connections that begin from now on. A part that cannot be used
+    /// goes on as it was.
+    pub(crate) fn renew(&self, config: &TlsConfig) -> Renewal {
+        let mut last_good = self
+            .last_good
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if config.certificates.is_empty() {
+            if self.has_listener {
+                return Renewal::failed(TlsFault::NoCertificate);
+            }
+            *last_good = LastGood::default();
+            self.current.store(None);
+            return Renewal {
+                files: Some(0),
+                faults: Vec::new(),
+            };
         }
-        self.0.store(offered);
-        Ok(())
+        let provider = Arc::new(ring::default_provider());
+        let Reading {
+            last_good: renewed,
+            faults,
+            files,
+        } = last_good.renewed(config, &provider);
+        if !faults.is_empty() && renewed.is_same(&last_good) {
+            return Renewal {
+                files: None,
+                faults,
+            };
+        }
+        let offered = match offered(&renewed, provider) {
+            Ok(offered) => offered,
+            Err(fault) => return Renewal::failed(fault),
+        };
+        for certificate in renewed.certificates() {
+            if !last_good.has(certificate) {
+                tell(certificate);
+            }
+        }
+        *last_good = renewed;
+        self.current.store(Some(Arc::new(offered)));
+        Renewal {
+            files: Some(files),
+            faults,
+        }
     }
 
     /// What a connection that begins now is offered.
     pub(crate) fn current(&self) -> Option<Arc<ServerConfig>> {
-        self.0.load_full()
+        self.current.load_full()
+    }
+
+    /// Whether there is a listener with TLS.
+    pub(crate) fn has_listener(&self) -> bool {
+        self.has_listener
+    }
+
+    /// The certificates that are offered.
+    pub(crate) fn certificates(&self) -> Vec<Arc<Certificate>> {
+        let last_good = self.last_good.lock();
+        let last_good = last_good.unwrap_or_else(PoisonError::into_inner);
+        last_good.certificates().cloned().collect()
+    }
+
+    /// Logs which certificates are offered, and what is to be said of them.
+    pub(crate) fn tell(&self) {
+        for certificate in self.certificates() {
+            tell(&certificate);
+        }
     }
 }
 
-/// What clients are offered; `None` without a certificate.
-fn offered(config: &TlsConfig) -> Result<Option<Arc<ServerConfig>>, TlsFault> {
-    if config.certificates.is_empty() {
-        return Ok(None);
+impl Renewal {
+    fn failed(fault: TlsFault) -> Renewal {
+        Renewal {
+            files: None,
+            faults: vec![fault],
+        }
     }
-    let provider = Arc::new(ring::default_provider());
-    let mut read = Vec::new();
-    for pair in &config.certificates {
-        read.push(certificates::read_pair(pair, &provider)?);
+}
+
+fn tell(certificate: &Certificate) {
+    let names = certificate.names.join(", ");
+    match &certificate.remark {
+        Some(remark) => warn!(%names, "certificate {}", remark.text),
+        None => info!(%names, "certificate read"),
     }
+    if let Some(exposure) = &certificate.exposure {
+        warn!(error = %exposure, "a private key is not private");
+    }
+}
+
+/// What clients are offered.
+fn offered(last_good: &LastGood, provider: Arc<CryptoProvider>) -> Result<ServerConfig, TlsFault> {
     let builder = ServerConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(&[&TLS13, &TLS12])
         .map_err(tls)?;
-    let verifier = match (config.client_auth, &config.client_ca) {
-        (ClientAuth::None, _) | (_, None) => None,
-        (auth, Some(path)) => {
-            let roots = Arc::new(certificates::read_authorities(path)?);
+    let ClientVerification { auth, authorities } = &last_good.clients;
+    let builder = match authorities {
+        None => builder.with_no_client_auth(),
+        Some(authorities) => {
+            let roots = authorities.roots.clone();
             let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider);
             let verifier = match auth {
                 ClientAuth::Required => verifier,
                 _ => verifier.allow_unauthenticated(),
             };
-            Some(
-                verifier
-                    .build()
-                    .map_err(|error| TlsFault::Tls(error.to_string()))?,
-            )
+            let verifier = verifier.build();
+            let verifier = verifier.map_err(|error| TlsFault::Tls(error.to_string()))?;
+            builder.with_client_cert_verifier(verifier)
         }
     };
-    let builder = match verifier {
-        Some(verifier) => builder.with_client_cert_verifier(verifier),
-        None => builder.with_no_client_auth(),
-    };
-    for certificate in &read {
-        match &certificate.remark {
-            Some(remark) => warn!(names = %certificate.names.join(", "), "certificate {remark}"),
-            None => info!(names = %certificate.names.join(", "), "certificate read"),
-        }
-        if let Some(exposure) = &certificate.exposure {
-            warn!(error = %exposure, "a private key is not private");
-        }
-    }
-    let mut offered = builder.with_cert_resolver(Arc::new(CertificatesByName::new(read)));
+    let certificates = last_good.certificates().map(|it| &**it);
+    let resolver = CertificatesByName::new(certificates);
+    let mut offered = builder.with_cert_resolver(Arc::new(resolver));
     // What HTTP/2 would need is not there, and a client that wants nothing else is told at once (RFC 7301 §3.2).
     offered.alpn_protocols = vec![b"http/1.1".to_vec()];
+    offered.session_storage = Arc::new(NoServerSessionStorage {});
     // A session is resumed by what the client keeps, so that clients take no memory here. The keys are new ones each
     // time: a ticket that was given under another CA must not let its client in.
     offered.ticketer = ring::Ticketer::new().map_err(tls)?;
-    offered.session_storage = Arc::new(NoServerSessionStorage {});
-    Ok(Some(Arc::new(offered)))
+    Ok(offered)
 }
 
 fn tls(error: Error) -> TlsFault {

@@ -1,15 +1,14 @@
-//! The files of TLS: seen to change, and read again as a whole.
+//! The files of TLS: seen to change, and read again when all of them were left alone.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::Reconciler;
 use crate::config::TlsConfig;
 use crate::reload::scan::Stamp;
-use crate::transport::settings::TlsSettings;
+use crate::transport::settings::{Renewal, TlsSettings};
 
 /// What is known of the files of TLS.
 pub(super) struct CertificateFiles {
@@ -21,6 +20,8 @@ pub(super) struct CertificateFiles {
     read: Seen,
     /// Whether they are to be read at once, changed or not.
     is_hurried: bool,
+    /// What the log says of those that cannot be used now.
+    told: Vec<String>,
 }
 
 /// The configuration of TLS, and the stamps of its files. A file that is not there has none.
@@ -50,12 +51,33 @@ impl CertificateFiles {
             seen,
             since: Instant::now(),
             is_hurried: false,
+            told: Vec::new(),
         }
     }
 
     /// Has the files read at the next look, changed or not.
     pub(super) fn hurry(&mut self) {
         self.is_hurried = true;
+    }
+
+    /// Reads the files, and logs what new connections get and what cannot be used. Each fault is logged once, or each
+    /// time that an operator asks.
+    fn read(&mut self, config: &TlsConfig, is_asked: bool) {
+        let Renewal { files, faults } = self.settings.renew(config);
+        let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        for error in &faults {
+            if !is_asked && self.told.contains(error) {
+                continue;
+            }
+            match self.settings.has_listener() {
+                true => error!(error, "certificates refused, the old ones keep serving"),
+                false => warn!(error, "certificates refused, and no address speaks TLS"),
+            }
+        }
+        self.told = faults;
+        if let Some(files) = files {
+            info!(files, "certificates applied");
+        }
     }
 }
 
@@ -72,7 +94,8 @@ impl Reconciler {
             files.seen = seen;
             files.since = now;
         }
-        if !std::mem::take(&mut files.is_hurried) {
+        let is_asked = std::mem::take(&mut files.is_hurried);
+        if !is_asked {
             if files.seen == files.read {
                 return;
             }
@@ -82,11 +105,7 @@ impl Reconciler {
             }
         }
         files.read = files.seen.clone();
-        let paths: Vec<PathBuf> = config.tls.files().map(Into::into).collect();
-        match files.settings.renew(&config.tls) {
-            Ok(()) => info!(files = paths.len(), "certificates applied"),
-            Err(error) => error!(%error, "certificates refused, the old ones keep serving"),
-        }
+        files.read(&config.tls, is_asked);
     }
 }
 

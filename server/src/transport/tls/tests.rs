@@ -15,7 +15,7 @@ use rustls::{
 };
 
 use super::*;
-use crate::config::{CertificatePair, ClientAuth, TlsConfig};
+use crate::config::{CertificatePair, ClientAuth, Config, TlsConfig};
 use crate::testing::certificates::Authority;
 use crate::transport::Transport;
 use crate::transport::settings::TlsSettings;
@@ -44,6 +44,10 @@ impl Setup {
             ..TlsConfig::default()
         };
         change(&mut config, &authority);
+        let config = Config {
+            tls: config,
+            ..Config::default()
+        };
         Setup {
             settings: TlsSettings::read(&config).unwrap(),
             authority,

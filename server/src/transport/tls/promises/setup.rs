@@ -13,7 +13,7 @@ use socket2::SockRef;
 use tokio::net::TcpStream;
 
 use super::sides::{Client, Server, Stream};
-use crate::config::{CertificatePair, TlsConfig};
+use crate::config::{CertificatePair, Config, TlsConfig};
 use crate::testing::certificates::Authority;
 use crate::transport::settings::TlsSettings;
 use crate::transport::tls::TlsStream;
@@ -72,9 +72,12 @@ impl Setup {
         let (certificate, key) = authority
             .server(&["localhost"])
             .write(directory.path(), "server");
-        let config = TlsConfig {
-            certificates: vec![CertificatePair { certificate, key }],
-            ..TlsConfig::default()
+        let config = Config {
+            tls: TlsConfig {
+                certificates: vec![CertificatePair { certificate, key }],
+                ..TlsConfig::default()
+            },
+            ..Config::default()
         };
         let mut clients = Vec::new();
         for resumption in [Resumption::disabled(), Resumption::default()] {
