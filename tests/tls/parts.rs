@@ -2,6 +2,9 @@
 
 use std::fs;
 
+use rustls::HandshakeKind;
+use rustls::version::{TLS12, TLS13};
+
 use super::certificates::subject;
 use crate::harness::certificates::{Authority, Issued};
 use crate::harness::eventually;
@@ -154,5 +157,28 @@ fn keys_of_a_kind_that_is_not_taken_are_told_which_are() {
         let said = "those are RSA of 2048 to 4096 bits, ECDSA with P-256 or P-384, and Ed25519";
         assert!(error.contains(said), "{error}");
         assert_eq!(output.status.code(), Some(78), "{error}");
+    }
+}
+
+#[test]
+fn a_session_of_tls_is_resumed_only_where_no_certificate_of_a_client_is_asked_for() {
+    let site = Site::with(&["echo_wsh"]);
+    let tls = Tls::new(&site);
+    let own = tls.authority.client("known");
+    let asks = ["--tls-client-auth", "--tls-client-ca", "ca.pem"];
+    for (flags, expected) in [
+        (&[][..], HandshakeKind::Resumed),
+        (&asks[..], HandshakeKind::Full),
+    ] {
+        let server = tls.builder(&site).args(flags).start();
+        for version in [&TLS12, &TLS13] {
+            let client = tls.client_of(&[version], Some(&own));
+            let request = b"GET /echo HTTP/1.1\r\nHost: localhost\r\n\r\n";
+            client.exchange(&server, request);
+
+            let socket = client.open(server.port());
+
+            assert_eq!(socket.conn.handshake_kind(), Some(expected), "{version:?}");
+        }
     }
 }

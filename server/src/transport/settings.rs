@@ -177,9 +177,13 @@ fn offered(last_good: &LastGood, provider: Arc<CryptoProvider>) -> Result<Server
     // What HTTP/2 would need is not there, and a client that wants nothing else is told at once (RFC 7301 §3.2).
     offered.alpn_protocols = vec![b"http/1.1".to_vec()];
     offered.session_storage = Arc::new(NoServerSessionStorage {});
-    // A session is resumed by what the client keeps, so that clients take no memory here. The keys are new ones each
-    // time: a ticket that was given under another CA must not let its client in.
-    offered.ticketer = ring::Ticketer::new().map_err(tls)?;
+    match authorities {
+        // A session is resumed by what the client keeps, so that clients take no memory here.
+        None => offered.ticketer = ring::Ticketer::new().map_err(tls)?,
+        // A client that resumes a session shows no certificate, and one that has expired since would let it in. Without
+        // a ticketer TLS 1.2 has no tickets either.
+        Some(_) => offered.send_tls13_tickets = 0,
+    }
     Ok(offered)
 }
 
