@@ -86,6 +86,7 @@ pub fn check(config: &Config) -> Result<CheckReport, StartError> {
     if let Err(error) = document_root::check(config) {
         report.bad.push(error.to_string());
     }
+    report.notes.extend(config.tls.remarks(&config.listen));
     if let Some(auth) = &config.auth {
         report.notes.extend(auth.remarks.iter().cloned());
     }

@@ -80,6 +80,9 @@ impl Serving {
             None => info!("no configuration file, the defaults hold"),
         }
         document_root::check(&config)?;
+        for remark in config.tls.remarks(&config.listen) {
+            warn!(error = %remark, "TLS may not be what is meant");
+        }
         if config.auth.is_some() {
             auth::tell(config.auth.as_deref());
         }

@@ -161,6 +161,56 @@ fn keys_of_a_kind_that_is_not_taken_are_told_which_are() {
 }
 
 #[test]
+fn certificates_that_nothing_uses_are_named_and_may_be_taken_out() {
+    let (site, _) = site_of(&["a.example"], "");
+    let text = fs::read_to_string(site.root().join("config.toml")).expect("it is there");
+    let plain = text.replace("every_address = true", "");
+    site.write("config.toml", &plain);
+    let said = "a certificate is configured, and no address that is listened on speaks TLS";
+
+    let check = Server::builder(&site).arg("check").output();
+    let error = String::from_utf8_lossy(&check.stderr).into_owned();
+    assert!(error.contains(&format!("wshd: note: {said}")), "{error}");
+    assert_eq!(check.status.code(), Some(0), "{error}");
+    let server = Server::builder(&site).start();
+    server.line(&["WARN", "TLS may not be what is meant", said]);
+    assert_eq!(server.handshake_status("/echo"), 101);
+
+    site.write("a.example.key", "no key");
+    server.line(&["WARN", "certificates refused, and no address speaks TLS"]);
+    site.write("config.toml", "[tls]\n");
+    server.line(&["certificates applied", "files=0"]);
+    assert_eq!(server.count_lines(&["ERROR"]), 0, "{}", server.log());
+}
+
+#[test]
+fn a_plain_address_beside_required_certificates_of_clients_is_named() {
+    let site = Site::with(&["echo_wsh"]);
+    let tls = Tls::new(&site);
+    let pair = "certificate = \"server.pem\", key = \"server.key\"";
+    let configure = |client_auth: &str| {
+        let listen = "listen = [\"127.0.0.1:0\", \"tls:127.0.0.1:0\"]";
+        let auth = format!("client_auth = \"{client_auth}\"\nclient_ca = \"ca.pem\"");
+        let certificates = format!("[tls]\ncertificates = [{{ {pair} }}]");
+        site.write(
+            "config.toml",
+            &format!("{listen}\n{certificates}\n{auth}\n"),
+        );
+    };
+    let said = "`client_auth` is \"required\", and clients need no certificate at `127.0.0.1:0`";
+
+    configure("optional");
+    let server = Server::bare(&site).start();
+    assert_eq!(server.count_lines(&["TLS may not be"]), 0);
+    configure("required");
+    server.line(&["WARN", "TLS may not be what is meant", said]);
+
+    let again = Server::bare(&site).start();
+    again.line(&["WARN", "TLS may not be what is meant", said]);
+    drop(tls);
+}
+
+#[test]
 fn a_session_of_tls_is_resumed_only_where_no_certificate_of_a_client_is_asked_for() {
     let site = Site::with(&["echo_wsh"]);
     let tls = Tls::new(&site);

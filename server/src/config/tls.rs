@@ -70,6 +70,26 @@ impl TlsConfig {
             false => Ok(()),
         }
     }
+
+    /// A sentence for each thing that an operator may not have meant of a server that listens on `endpoints`.
+    pub(crate) fn remarks(&self, endpoints: &[Endpoint]) -> Vec<String> {
+        let mut remarks = Vec::new();
+        if !self.certificates.is_empty() && !endpoints.iter().any(Endpoint::is_tls) {
+            remarks.push(UNUSED_CERTIFICATES.to_owned());
+        }
+        let plain = endpoints.iter().filter_map(|endpoint| match endpoint {
+            Endpoint::Plain(address) => Some(format!("`{address}`")),
+            Endpoint::Tls(_) | Endpoint::Unix(_) => None,
+        });
+        let plain: Vec<String> = plain.collect();
+        if self.client_auth == ClientAuth::Required && !plain.is_empty() {
+            let plain = plain.join(", ");
+            remarks.push(format!(
+                "`client_auth` is \"required\", and clients need no certificate at {plain}: there is no TLS there"
+            ));
+        }
+        remarks
+    }
 }
 
 /// Reads `certificates = [{ certificate = "cert.pem", key = "key.pem" }]`. Without `key` the certificate's file has it.
@@ -108,9 +128,49 @@ pub(super) fn certificates(
 
 /// What is said where TLS is wanted and there is no certificate.
 pub(super) const NEEDS_CERTIFICATE: &str = "TLS needs a certificate and its key: `--certificate FILE --private-key FILE`, or `certificates` under `[tls]`";
+/// What is said where certificates are configured, and no endpoint speaks TLS.
+const UNUSED_CERTIFICATES: &str = "a certificate is configured, and no address that is listened on speaks TLS: `--tls`, or `tls:` before an address, has it used";
 /// What is said where clients are to show certificates, and nothing speaks TLS.
 const CLIENTS_NEED_TLS: &str = "clients show certificates over TLS only, and no address that is listened on speaks it: wants `--tls`, or `tls:` before an address";
 const CERTIFICATES_WANTED: &str =
     "a list like `[{ certificate = \"cert.pem\", key = \"key.pem\" }]`";
 /// What a key with a file of TLS wants, in words.
 pub(super) const PEM_WANTED: &str = "a file in PEM like `\"cert.pem\"`";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn certificates_that_nothing_uses_and_addresses_that_ask_for_none_are_remarked() {
+        let plain = |text: &str| Endpoint::Plain(text.parse().expect(text));
+        let (one, other) = (plain("127.0.0.1:1"), plain("127.0.0.2:1"));
+        let tls = Endpoint::Tls("127.0.0.1:2".parse().expect("an address"));
+        let unix = Endpoint::Unix("/a".into());
+        let required = "`client_auth` is \"required\", and clients need no certificate at `127.0.0.1:1`, `127.0.0.2:1`: there is no TLS there";
+        for (certificates, client_auth, endpoints, expected) in [
+            (0, ClientAuth::None, vec![one.clone()], &[][..]),
+            (1, ClientAuth::None, vec![one.clone(), tls.clone()], &[]),
+            (
+                1,
+                ClientAuth::None,
+                vec![one.clone()],
+                &[UNUSED_CERTIFICATES],
+            ),
+            (1, ClientAuth::Required, vec![tls.clone(), unix], &[]),
+            (1, ClientAuth::Optional, vec![tls.clone(), one.clone()], &[]),
+            (1, ClientAuth::Required, vec![tls, one, other], &[required]),
+        ] {
+            let pair = CertificatePair {
+                certificate: "a".into(),
+                key: "a".into(),
+            };
+            let config = TlsConfig {
+                certificates: vec![pair; certificates],
+                client_auth,
+                ..TlsConfig::default()
+            };
+            assert_eq!(config.remarks(&endpoints), expected, "{endpoints:?}");
+        }
+    }
+}

@@ -22,6 +22,8 @@ use crate::reload::scan::Stamp;
 pub(super) struct ConfigFile {
     /// Reads the configuration again, from the file, the flags and the environment.
     reread: Reread,
+    /// What the server was started with, which goes on where a change applies after a restart.
+    at_start: Config,
     /// The file that was read. While there is none, the first that appears at [`ConfigFile::places`] is
     /// taken.
     path: Option<PathBuf>,
@@ -112,6 +114,7 @@ impl ConfigFile {
         let stamp = path.as_deref().and_then(stamp_of);
         ConfigFile {
             reread,
+            at_start: config.clone(),
             path,
             places: config.file_places.clone(),
             told_of: Vec::new(),
@@ -296,6 +299,27 @@ impl Reconciler {
         }
     }
 
+    /// Logs each change of a key that applies after a restart, and what is to be said of TLS from now on.
+    fn tell_of_restart(&self, old: &Config, new: &Config) {
+        let at_start = &self.config_file.at_start;
+        let needed = at_start.restart_needed(new);
+        for key in old.restart_needed(new) {
+            match needed.contains(&key) {
+                true => warn!(
+                    key,
+                    "changed in the configuration, and applies after a restart"
+                ),
+                false => info!(key, "changed back in the configuration to what runs"),
+            }
+        }
+        let before = old.tls.remarks(&at_start.listen);
+        for remark in new.tls.remarks(&at_start.listen) {
+            if !before.contains(&remark) {
+                warn!(error = %remark, "TLS may not be what is meant");
+            }
+        }
+    }
+
     fn apply(&mut self, mut new: Config) {
         let old = self.config.load_full();
         // The default places are not looked for again while a file is in use.
@@ -308,12 +332,7 @@ impl Reconciler {
             self.config_file.path = Some(file.clone());
             info!(file = %file.display(), "a configuration file has appeared");
         }
-        for key in old.restart_needed(&new) {
-            warn!(
-                key,
-                "changed in the configuration, and applies after a restart"
-            );
-        }
+        self.tell_of_restart(&old, &new);
         if old.limits.connections_max != new.limits.connections_max {
             let descriptors = &self.shared.descriptors;
             descriptors.tell_if_short(new.limits.connections_max);
