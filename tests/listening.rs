@@ -373,3 +373,29 @@ fn check_names_the_line_of_an_address_that_cannot_be_listened_on() {
     let expected = "config.toml:1:11: cannot listen on `tls:127.0.0.1:0`: TLS needs a certificate and its key: ";
     assert!(said.contains(expected), "{said}");
 }
+
+#[test]
+fn two_paths_that_lead_to_one_unix_socket_are_both_named() {
+    let (site, socket) = site("\"unix:link/wshd.sock\", ", "");
+    std::os::unix::fs::symlink(".", site.root().join("link")).expect("a link");
+
+    let (code, said) = refused(&site);
+
+    assert_eq!(code, Some(1), "{said}");
+    let link = site.root().join("link/wshd.sock");
+    let expected = format!(
+        "wshd: cannot listen on unix:{}: it is the file of `unix:{}`, which is listened on too\n",
+        socket.display(),
+        link.display()
+    );
+    assert!(said.contains(&expected), "{said}");
+}
+
+#[test]
+fn an_ipv4_address_in_the_form_of_ipv6_is_listened_on_beside_others() {
+    let site = Site::with(&["echo_wsh"]);
+    let listen = "listen = [\"127.0.0.2:0\", \"[::ffff:127.0.0.1]:0\"]\n";
+    site.write("config.toml", listen);
+    let server = start(&site);
+    assert_eq!(server.connect("/echo").ask("here"), "here");
+}

@@ -39,11 +39,35 @@ impl Endpoint {
         moved
     }
 
-    /// Whether both cannot be listened on. Two ports that are still to be found may be two ports.
-    pub(super) fn excludes(&self, other: &Endpoint) -> bool {
-        let port = self.address().map(|address| address.port());
-        self == other || port.is_some_and(|port| port != 0) && self.address() == other.address()
+    /// Why both cannot be listened on; `None` where they can.
+    pub(super) fn clash(&self, other: &Endpoint) -> Option<EndpointClash> {
+        let (Some(one), Some(two)) = (self.address(), other.address()) else {
+            return (self == other).then_some(EndpointClash::Equal);
+        };
+        // A port that is still to be found is one for all plain addresses, and another one for all with TLS.
+        let is_one_port = match one.port() {
+            0 => two.port() == 0 && self.is_tls() == other.is_tls(),
+            port => two.port() == port,
+        };
+        let is_every = one.ip().is_unspecified() || two.ip().is_unspecified();
+        if !is_one_port {
+            None
+        } else if one == two {
+            Some(EndpointClash::Equal)
+        } else {
+            // Beside an IPv4 address, `[::]` takes IPv6 only.
+            (is_every && one.is_ipv4() == two.is_ipv4()).then_some(EndpointClash::EveryAddress)
+        }
     }
+}
+
+/// Why two endpoints cannot both be listened on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum EndpointClash {
+    /// Both are one address, or one path.
+    Equal,
+    /// One of them is every address of the machine, so that it takes the connections of both.
+    EveryAddress,
 }
 
 impl Display for Endpoint {
@@ -62,23 +86,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn two_endpoints_exclude_each_other_where_they_are_one_address_or_one_path() {
+    fn two_endpoints_clash_where_they_are_one_address_or_one_path_or_one_is_every_address() {
+        use EndpointClash::{Equal, EveryAddress};
         let plain = |text: &str| Endpoint::Plain(text.parse().expect(text));
         let tls = |text: &str| Endpoint::Tls(text.parse().expect(text));
         let unix = |path: &str| Endpoint::Unix(path.into());
         for (one, other, expected) in [
-            (plain("127.0.0.1:1"), plain("127.0.0.1:1"), true),
-            (plain("127.0.0.1:1"), tls("127.0.0.1:1"), true),
-            (plain("127.0.0.1:1"), tls("127.0.0.1:2"), false),
-            (plain("127.0.0.1:0"), plain("127.0.0.1:0"), true),
-            (plain("127.0.0.1:0"), tls("127.0.0.1:0"), false),
-            (plain("127.0.0.1:1"), plain("[::1]:1"), false),
-            (unix("/a"), unix("/a"), true),
-            (unix("/a"), unix("/b"), false),
-            (unix("/a"), plain("127.0.0.1:1"), false),
+            (plain("127.0.0.1:1"), plain("127.0.0.1:1"), Some(Equal)),
+            (plain("127.0.0.1:1"), tls("127.0.0.1:1"), Some(Equal)),
+            (plain("127.0.0.1:1"), tls("127.0.0.1:2"), None),
+            (plain("127.0.0.1:0"), plain("127.0.0.1:0"), Some(Equal)),
+            (plain("127.0.0.1:0"), tls("127.0.0.1:0"), None),
+            (plain("127.0.0.1:1"), plain("[::1]:1"), None),
+            (plain("0.0.0.0:1"), plain("127.0.0.1:1"), Some(EveryAddress)),
+            (plain("0.0.0.0:1"), tls("127.0.0.1:1"), Some(EveryAddress)),
+            (plain("0.0.0.0:1"), plain("127.0.0.1:2"), None),
+            (plain("0.0.0.0:0"), plain("127.0.0.1:0"), Some(EveryAddress)),
+            (plain("0.0.0.0:0"), tls("127.0.0.1:0"), None),
+            (plain("0.0.0.0:0"), plain("127.0.0.1:1"), None),
+            (plain("[::]:1"), plain("[::1]:1"), Some(EveryAddress)),
+            (plain("[::]:1"), plain("127.0.0.1:1"), None),
+            (plain("[::]:1"), plain("0.0.0.0:1"), None),
+            (unix("/a"), unix("/a"), Some(Equal)),
+            (unix("/a"), unix("/b"), None),
+            (unix("/a"), plain("127.0.0.1:1"), None),
         ] {
-            assert_eq!(one.excludes(&other), expected, "{one} {other}");
-            assert_eq!(other.excludes(&one), expected, "{other} {one}");
+            assert_eq!(one.clash(&other), expected, "{one} {other}");
+            assert_eq!(other.clash(&one), expected, "{other} {one}");
         }
     }
 }

@@ -15,6 +15,7 @@ pub(super) use self::credential::CredentialFault;
 pub use self::listen::{ListenFault, ListenFaultCause};
 pub(super) use self::pattern::PatternFault;
 pub(super) use self::route::RouteFault;
+use super::endpoint::Endpoint;
 use super::source::Place;
 
 /// Why there is no `Config`.
@@ -210,6 +211,13 @@ pub enum What {
         /// The address.
         address: String,
     },
+    /// Of two entries of `listen`, one is every address, and the other one of them.
+    ListensOnEvery {
+        /// The endpoint at this place.
+        endpoint: Endpoint,
+        /// The endpoint before it.
+        other: Endpoint,
+    },
     /// A pattern of `[routes]` or a path of a map file that cannot be a route.
     BadRoute {
         /// As written.
@@ -311,6 +319,10 @@ impl fmt::Display for What {
                 did_you_mean(f, suggestion.as_deref())
             }
             What::ListensTwice { address } => write!(f, "`listen` names `{address}` twice"),
+            What::ListensOnEvery { endpoint, other } => write!(
+                f,
+                "`listen` names `{other}` and `{endpoint}`, and one of both is every address of this machine"
+            ),
             What::BadRoute { route, why } => why.tell(route, f),
             What::BadPattern { pattern, why } => why.tell(pattern, f),
             What::BadAccessPath { found } => write!(

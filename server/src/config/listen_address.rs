@@ -107,8 +107,9 @@ impl FromStr for ListenAddress {
     type Err = NotAListenAddress;
 
     fn from_str(text: &str) -> Result<ListenAddress, NotAListenAddress> {
+        // `::ffff:127.0.0.1` is 127.0.0.1 written as IPv6. A socket of IPv6 takes it only where it takes IPv4 as well.
         let one = |address: IpAddr, port| ListenAddress {
-            addresses: vec![address],
+            addresses: vec![address.to_canonical()],
             port,
         };
         // An IPv6 address is full of colons, so the whole is tried as an address first.
@@ -159,6 +160,9 @@ mod tests {
             ("::1", &["[::1]:1"]),
             ("[::1]", &["[::1]:1"]),
             ("[::]:80", &["[::]:80"]),
+            ("::ffff:127.0.0.1", &["127.0.0.1:1"]),
+            ("[::ffff:127.0.0.1]", &["127.0.0.1:1"]),
+            ("[::ffff:127.0.0.1]:80", &["127.0.0.1:80"]),
             ("localhost", &["127.0.0.1:1", "[::1]:1"]),
             ("LocalHost:0", &["127.0.0.1:0", "[::1]:0"]),
         ] {

@@ -3,6 +3,7 @@
 use toml::de::{DeArray, DeValue};
 
 use super::authority::Authority;
+use super::endpoint::EndpointClash;
 use super::fault::What;
 use super::listen_address::{ListenEntry, NotAListenEntry, UNIX_PATH_WANTED};
 use super::origin::Pattern;
@@ -37,14 +38,23 @@ pub(super) fn listen(reader: &mut Reader<'_>, entry: FileEntry<'_>) -> Option<Ve
         };
         let place = reader.value_place(value);
         for endpoint in reader.endpoints(&read) {
-            if listen.iter().any(|it| it.endpoint.excludes(&endpoint)) {
-                // Of an address with and without TLS, the address is what they have in common.
-                let address = endpoint.address().map(|address| address.to_string());
-                let address = address.unwrap_or_else(|| endpoint.to_string());
-                reader.fault(place.clone(), What::ListensTwice { address });
-            } else {
-                let place = Some(place.clone());
-                listen.push(PlacedEndpoint { endpoint, place });
+            let mut others = listen.iter();
+            let clash = others.find_map(|it| Some((it, it.endpoint.clash(&endpoint)?)));
+            match clash {
+                None => {
+                    let place = Some(place.clone());
+                    listen.push(PlacedEndpoint { endpoint, place });
+                }
+                Some((_, EndpointClash::Equal)) => {
+                    // Of an address with and without TLS, the address is what they have in common.
+                    let address = endpoint.address().map(|address| address.to_string());
+                    let address = address.unwrap_or_else(|| endpoint.to_string());
+                    reader.fault(place.clone(), What::ListensTwice { address });
+                }
+                Some((other, EndpointClash::EveryAddress)) => {
+                    let other = other.endpoint.clone();
+                    reader.fault(place.clone(), What::ListensOnEvery { endpoint, other });
+                }
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::endpoint::Endpoint;
+use super::endpoint::{Endpoint, EndpointClash};
 use super::environment::Environment;
 use super::fault::{ConfigError, ListenFault, ListenFaultCause};
 use super::file;
@@ -144,8 +144,7 @@ fn endpoints(listen: Vec<PlacedEndpoint>, tls: &TlsConfig) -> Result<Vec<Endpoin
             Endpoint::Plain(address) if tls.every_address => Endpoint::Tls(address),
             endpoint => endpoint,
         };
-        let other = endpoints.iter().find(|it| it.excludes(&endpoint)).cloned();
-        if let Some(cause) = listen_fault(&endpoint, other, tls) {
+        if let Some(cause) = listen_fault(&endpoint, &endpoints, tls) {
             return Err(ConfigError::Listen(Box::new(ListenFault {
                 place,
                 endpoint,
@@ -157,14 +156,19 @@ fn endpoints(listen: Vec<PlacedEndpoint>, tls: &TlsConfig) -> Result<Vec<Endpoin
     Ok(endpoints)
 }
 
-/// Why `endpoint` cannot be listened on. `other` is listened on too, and excludes it.
+/// Why `endpoint` cannot be listened on, besides those before it.
 fn listen_fault(
     endpoint: &Endpoint,
-    other: Option<Endpoint>,
+    before: &[Endpoint],
     tls: &TlsConfig,
 ) -> Option<ListenFaultCause> {
-    if let Some(other) = other {
-        return Some(ListenFaultCause::Excluded { other });
+    let mut before = before.iter();
+    if let Some((other, clash)) = before.find_map(|it| Some((it, it.clash(endpoint)?))) {
+        let other = other.clone();
+        return Some(match clash {
+            EndpointClash::Equal => ListenFaultCause::Excluded { other },
+            EndpointClash::EveryAddress => ListenFaultCause::EveryAddress { other },
+        });
     }
     match endpoint {
         Endpoint::Plain(_) => None,

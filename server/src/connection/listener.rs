@@ -6,6 +6,7 @@ mod socket_file;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
+use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Instant;
@@ -30,7 +31,7 @@ use crate::sessions::peer::{Peer, PeerProcess};
 #[derive(Debug)]
 pub(crate) struct Listener {
     /// The file of a Unix socket, which is removed with this.
-    _file: Option<SocketFile>,
+    file: Option<SocketFile>,
     socket: AsyncFd<Socket>,
     /// With the port that was found, where any free one was wanted.
     endpoint: Endpoint,
@@ -44,7 +45,7 @@ impl Listener {
         #[allow(deprecated)]
         let socket = AsyncFd::with_interest(socket, Interest::READABLE)?;
         Ok(Listener {
-            _file: file,
+            file,
             socket,
             endpoint,
         })
@@ -53,6 +54,11 @@ impl Listener {
     /// Where it listens.
     pub(crate) fn endpoint(&self) -> &Endpoint {
         &self.endpoint
+    }
+
+    /// Whether its file is what lies at `path`.
+    fn has_file_at(&self, path: &Path) -> bool {
+        self.file.as_ref().is_some_and(|file| file.is_at(path))
     }
 
     /// The next connection, which is not registered with the runtime. What the peer has sent already can be

@@ -31,6 +31,12 @@ pub enum ListenFaultCause {
         /// The bytes of the path.
         bytes: usize,
     },
+    /// One of this endpoint and another one is every address of the machine.
+    #[error("`{other}` is listened on too, and one of both is every address of this machine")]
+    EveryAddress {
+        /// The other endpoint.
+        other: Endpoint,
+    },
     /// Another endpoint has the address.
     #[error("`{other}` is listened on too, and both are one address")]
     Excluded {

@@ -64,7 +64,7 @@ pub(in crate::config) const TOP: &[Setting<ConfigDraft>] = &[
             value: "HOST",
             spellings: &["server_host"],
             more: "An IPv4 or IPv6 address or `localhost`, with or without a port. 0.0.0.0 is every IPv4 address \
-                   of this machine, :: every IPv6 one. `tls:` before it is for clients that speak TLS, and \
+                   of this machine, and :: every address, or every IPv6 one beside an IPv4 address. `tls:` before it is for clients that speak TLS, and \
                    `unix:PATH` is a Unix socket. Can be given several times, or as a list with commas.",
             ..LONG_ONLY
         }),

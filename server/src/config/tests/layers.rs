@@ -367,3 +367,34 @@ fn trust_is_said_by_flag_variable_and_file() {
         "environment variable `WSHD_TRUST` wants `owner` or `any`, found `all`"
     );
 }
+
+#[test]
+fn an_address_beside_every_address_is_refused_with_both() {
+    for (listen, flags, expected) in [
+        (
+            "[\"0.0.0.0:1\", \"127.0.0.1:1\"]",
+            &[][..],
+            "config.toml:1:24: `listen` names `0.0.0.0:1` and `127.0.0.1:1`, and one of both is every address of this \
+             machine",
+        ),
+        (
+            "[\"[::1]:1\", \"[::]:1\"]",
+            &[],
+            "config.toml:1:22: `listen` names `[::1]:1` and `[::]:1`, and one of both is every address of this machine",
+        ),
+        (
+            "[\"[::ffff:127.0.0.1]:1\", \"127.0.0.1:1\"]",
+            &[],
+            "config.toml:1:35: `listen` names `127.0.0.1:1` twice",
+        ),
+        (
+            "[\"0.0.0.0:1\", \"127.0.0.1:2\"]",
+            &["-p", "3"],
+            "config.toml:1:24: cannot listen on `127.0.0.1:3`: `0.0.0.0:3` is listened on too, and one of both is every \
+             address of this machine",
+        ),
+    ] {
+        let start = Start::new().file("config.toml", &format!("listen = {listen}\n"));
+        assert_eq!(start.error(flags), expected);
+    }
+}

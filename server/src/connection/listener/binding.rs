@@ -26,6 +26,9 @@ pub enum WhyNot {
     /// Another socket has the address or the path.
     #[error("another process listens there already")]
     Taken,
+    /// The path leads to the socket of another endpoint of this server.
+    #[error("it is the file of `{0}`, which is listened on too")]
+    OwnFile(Endpoint),
     /// The path is that of a file, a directory or a link.
     #[error("what lies there is no socket, and is left as it is")]
     NoSocket,
@@ -72,8 +75,17 @@ pub(crate) fn bind(config: &Config) -> Result<Vec<Listener>, ListenError> {
             let bound = bound.and_then(|(socket, file)| {
                 Ok(Listener::new(socket, endpoint.clone(), Some(file))?)
             });
-            let endpoint = endpoint.clone();
-            listeners.push(bound.map_err(|why| ListenError { endpoint, why })?);
+            let bound = bound.map_err(|why| {
+                // Two spellings of a path may lead to one file.
+                let own = listeners.iter().find(|it| it.has_file_at(path));
+                let why = match (why, own) {
+                    (WhyNot::Taken, Some(own)) => WhyNot::OwnFile(own.endpoint().clone()),
+                    (why, _) => why,
+                };
+                let endpoint = endpoint.clone();
+                ListenError { endpoint, why }
+            });
+            listeners.push(bound?);
         }
     }
     Ok(listeners)

@@ -42,6 +42,14 @@ enum Occupant {
     NoSocket,
 }
 
+impl SocketFile {
+    /// Whether it is what lies at `path`.
+    pub(super) fn is_at(&self, path: &Path) -> bool {
+        let found = fs::symlink_metadata(path);
+        found.is_ok_and(|found| FileIdentity::of(&found) == self.identity)
+    }
+}
+
 /// Makes a socket that listens at `path`. Its file has `mode` from the first moment at which it can be connected to.
 pub(super) fn bind(path: &Path, mode: u32, backlog: i32) -> Result<(Socket, SocketFile), WhyNot> {
     let directory = path.parent().unwrap_or(Path::new("/"));
@@ -122,8 +130,7 @@ impl FileIdentity {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        let found = fs::symlink_metadata(&self.path);
-        if found.is_ok_and(|found| FileIdentity::of(&found) == self.identity) {
+        if self.is_at(&self.path) {
             // Without a right to the directory it stays, and the next server takes it over.
             let _ = fs::remove_file(&self.path);
         }
