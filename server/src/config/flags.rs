@@ -83,8 +83,18 @@ pub enum Style {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Flags {
     said: BTreeMap<&'static str, SettingText>,
-    /// The certificate of a server that speaks TLS and has no other.
-    spare_certificate: Option<CertificatePair>,
+    spare_certificate: SpareCertificate,
+}
+
+/// The certificate of a server that speaks TLS and has no other.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) enum SpareCertificate {
+    /// There is none: an operator names one.
+    #[default]
+    None,
+    /// There would be one, and there is no directory to keep it in.
+    NoDirectory,
+    At(CertificatePair),
 }
 
 /// The text that decides a setting. The setting has read it once, so that it can be read.
@@ -211,18 +221,19 @@ impl Flags {
         }
     }
 
-    /// Has a server that speaks TLS use `pair` where no layer names a certificate.
+    /// Has a server that speaks TLS use `pair` where no layer names a certificate. `None` is a pair for which there is
+    /// no directory.
     #[must_use]
     pub fn with_spare_certificate(self, pair: Option<CertificatePair>) -> Flags {
         Flags {
-            spare_certificate: pair,
+            spare_certificate: pair.map_or(SpareCertificate::NoDirectory, SpareCertificate::At),
             ..self
         }
     }
 
     /// The certificate of a server that speaks TLS and has no other.
-    pub(super) fn spare_certificate(&self) -> Option<&CertificatePair> {
-        self.spare_certificate.as_ref()
+    pub(super) fn spare_certificate(&self) -> &SpareCertificate {
+        &self.spare_certificate
     }
 
     /// Names the file of `config`, so that the file that was read once is the one to be read again.

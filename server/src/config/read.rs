@@ -7,10 +7,11 @@ use super::endpoint::{Endpoint, EndpointClash};
 use super::environment::Environment;
 use super::fault::{ConfigError, ListenFault, ListenFaultCause};
 use super::file;
-use super::flags::Flags;
+use super::flags::{Flags, SpareCertificate};
 use super::routes::Routes;
 use super::settings::{ConfigDraft, PlacedEndpoint};
 use super::source::Source;
+use super::tls::NO_STATE_DIRECTORY;
 use super::values::absolute;
 use super::{Config, TlsConfig};
 use crate::process::regular_file;
@@ -62,8 +63,11 @@ impl Flags {
             draft.config.file_places = places;
         }
         if draft.speaks_tls() && draft.config.tls.certificates.is_empty() {
-            let spare = flags.spare_certificate().cloned();
-            draft.config.tls.certificates.extend(spare);
+            match flags.spare_certificate() {
+                SpareCertificate::None => {}
+                SpareCertificate::NoDirectory => return Err(ConfigError::Tls(NO_STATE_DIRECTORY)),
+                SpareCertificate::At(pair) => draft.config.tls.certificates.push(pair.clone()),
+            }
         }
         let mut config = finish(draft, routes, working_dir)?;
         config.document_root_is_found &= !flags.is_file_named();

@@ -134,6 +134,8 @@ const UNUSED_CERTIFICATES: &str = "a certificate is configured, and no address t
 const CLIENTS_NEED_TLS: &str = "clients show certificates over TLS only, and no address that is listened on speaks it: wants `--tls`, or `tls:` before an address";
 const CERTIFICATES_WANTED: &str =
     "a list like `[{ certificate = \"cert.pem\", key = \"key.pem\" }]`";
+/// What is said where `wshd dev` is to make a certificate, and has no directory for it.
+pub(super) const NO_STATE_DIRECTORY: &str = "`wshd dev` makes a certificate for localhost and keeps it below `XDG_STATE_HOME` or `HOME`, of which neither is set; set one, or name a certificate: `--certificate FILE --private-key FILE`";
 /// What a key with a file of TLS wants, in words.
 pub(super) const PEM_WANTED: &str = "a file in PEM like `\"cert.pem\"`";
 

@@ -401,3 +401,17 @@ fn completions_and_the_manual_page_have_the_flags() {
     let manual = String::from_utf8(crate::config::manual().expect("memory")).expect("text");
     assert!(manual.contains(r"\-\-log\-file"), "{manual}");
 }
+
+#[test]
+fn wshd_dev_says_what_its_certificate_for_localhost_lacks() {
+    let read = |flags: Flags| flags.read_with(Path::new("/"), &Environment::of(Vec::new()));
+    let flags = || flags(&["-t", "-w", "."]);
+    let error = read(flags()).expect_err("there is no certificate");
+    assert!(error.to_string().starts_with("TLS needs a certificate"));
+    let error = read(flags().with_spare_certificate(None));
+    assert_eq!(
+        error.expect_err("there is no place for it").to_string(),
+        "`wshd dev` makes a certificate for localhost and keeps it below `XDG_STATE_HOME` or `HOME`, of which neither is \
+         set; set one, or name a certificate: `--certificate FILE --private-key FILE`"
+    );
+}

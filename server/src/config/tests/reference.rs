@@ -171,7 +171,8 @@ const OTHER_VARIABLES: &str = "
 | `CC`, `CXX` | `wshd dev` | The compilers of C and C++ |
 | `CPPFLAGS`, `CFLAGS`, `CXXFLAGS`, `LDFLAGS`, `LDLIBS` | `wshd dev` | More arguments for these compilers |
 | `TMPDIR` | `wshd`, `wshd dev` | Temporary directories are made there, instead of in `/tmp` |
-| `XDG_CACHE_HOME`, `HOME` | `wshd` | A place for private copies of handlers where `/var/tmp` is none |
+| `XDG_CACHE_HOME`, `HOME` | `wshd` | A place for private copies of handlers where `/var/tmp` is none: the first, or `~/.cache` |
+| `XDG_STATE_HOME`, `HOME` | `wshd dev --tls` | Where its certificate for localhost is kept: in `wshd` below the first, or below `~/.local/state` |
 | `NO_COLOR` | `wshd` | If it is set, the log has no colours |
 | `WSHD` | tests of handlers | The `wshd` that a test starts |
 ";
