@@ -3,6 +3,7 @@
 mod certificates;
 mod parts;
 mod sessions;
+mod unanswered;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;

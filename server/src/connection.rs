@@ -37,6 +37,7 @@ use tokio::sync::mpsc;
 
 use self::http_connection::HttpConnection;
 use self::maybe_future::MaybeFuture;
+use self::refusal_log::UnansweredEnd;
 use self::reply::{FullOf, Reply};
 use self::server::Server;
 use crate::runtime::wakes;
@@ -44,7 +45,7 @@ use crate::session::Session;
 use crate::sessions::peer::Peer;
 use crate::sessions::permits::{ConnectionGuard, Permit};
 use crate::transport::Transport;
-use crate::transport::tls::TlsStream;
+use crate::transport::tls::{INTERNAL_ERROR, TlsStream};
 
 /// The task of one accepted connection.
 ///
@@ -173,8 +174,8 @@ impl Accepted {
     }
 }
 
-/// Answers 503 to a connection that gets no permit, as long as there are few of them at a time. A TLS client gets no
-/// answer: its handshake would take more than what the server is short of.
+/// Answers 503 to a connection that gets no permit, as long as there are few of them at a time. A TLS client gets an
+/// alert instead: its handshake would take more than what the server is short of.
 fn turn_away(
     socket: std::net::TcpStream,
     peer: Peer,
@@ -182,14 +183,29 @@ fn turn_away(
     server: Arc<Server>,
 ) -> MaybeFuture<Option<Box<Session>>> {
     let reply = Reply::Full(FullOf::Connections);
-    server.log_refusal(&peer, None, &reply);
-    let permit = server.admission.refusal().filter(|_| !is_tls);
+    let permit = server.admission.refusal();
     let (Some(permit), Ok(socket)) = (permit, TcpStream::from_std(socket)) else {
+        let refusals = &server.refusals;
+        refusals.log_unanswered(&peer, &reply, UnansweredEnd::Silent);
         return MaybeFuture::Ready(None);
     };
     let mut transport = Transport::Plain(socket);
+    match is_tls {
+        true => {
+            let refusals = &server.refusals;
+            refusals.log_unanswered(&peer, &reply, UnansweredEnd::Alert);
+        }
+        false => server.log_refusal(&peer, None, &reply),
+    }
     MaybeFuture::wait_for(async move {
-        reply.send(&mut transport, false, &server.stopping).await;
+        match is_tls {
+            // A new socket has room for it.
+            true => {
+                let _ = transport.write_all(&INTERNAL_ERROR).await;
+                reply::end_unanswered(&mut transport, &server.stopping).await;
+            }
+            false => reply.send(&mut transport, false, &server.stopping).await,
+        }
         drop((transport, permit));
         None
     })

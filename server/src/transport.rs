@@ -60,6 +60,14 @@ impl Transport {
         }
     }
 
+    /// Ends a TLS handshake that the server does not go on with. True if the peer is told so by an alert.
+    pub(crate) fn refuse_handshake(&mut self) -> bool {
+        match self {
+            Transport::Plain(_) => false,
+            Transport::Tls(tls) => tls.refuse_handshake(),
+        }
+    }
+
     /// The socket without TLS, for an answer to a peer that does not speak TLS.
     pub(crate) fn without_tls(self) -> Transport {
         match self {

@@ -24,6 +24,7 @@ use super::head_reader::{self, Unread};
 use super::maybe_future::MaybeFuture;
 use super::next_step::{FileRequest, NextStep};
 use super::peer_watch;
+use super::refusal_log::UnansweredEnd;
 use super::reply::{self, FullOf, Reply};
 use super::request::HttpRequest;
 use super::routing::{self, RequestWithPassword};
@@ -118,12 +119,20 @@ impl HttpConnection {
                     Box::pin(self.server.stopping.unless_begun(streamed)).await;
                     return None;
                 }
+                // Before the end of a TLS handshake there is no HTTP.
+                NextStep::Refuse { reply, .. } if self.transport.is_handshaking() => {
+                    let end = match self.transport.refuse_handshake() {
+                        true => UnansweredEnd::Alert,
+                        false => UnansweredEnd::Silent,
+                    };
+                    let refusals = &self.server.refusals;
+                    refusals.log_unanswered(&self.peer, &reply, end);
+                    return self.end_unanswered().await;
+                }
                 NextStep::Refuse { reply, path } => {
                     self.server.log_refusal(&self.peer, path.as_deref(), &reply);
                     NextStep::Reply(reply)
                 }
-                // Before the end of a TLS handshake nothing can be said.
-                NextStep::Reply(_) if self.transport.is_handshaking() => return None,
                 NextStep::Reply(reply) => {
                     debug!(peer = %self.peer, status = reply.status(), "request answered");
                     let stopping = &self.server.stopping;
@@ -146,11 +155,7 @@ impl HttpConnection {
                 }
                 NextStep::GiveUpTls(fault) => {
                     self.server.refusals.log_tls(&self.peer, &fault);
-                    // To close over unread bytes would reset the connection, and the peer might lose the alert.
-                    let sent = reply::end_unanswered(&mut self.transport, &self.server.stopping);
-                    let sent = self.server.admission.unless_evicted(&self.peer, sent);
-                    Box::pin(sent).await;
-                    return None;
+                    return self.end_unanswered().await;
                 }
                 NextStep::Abort { path } => {
                     self.server.refusals.log_abort(&self.peer, &path);
@@ -159,6 +164,15 @@ impl HttpConnection {
                 NextStep::Close => return None,
             };
         }
+    }
+
+    /// Ends a connection whose peer may have an alert of TLS. To close over unread bytes would reset the connection,
+    /// and the peer might lose the alert.
+    async fn end_unanswered(mut self) -> Option<Box<Session>> {
+        let sent = reply::end_unanswered(&mut self.transport, &self.server.stopping);
+        let sent = self.server.admission.unless_evicted(&self.peer, sent);
+        Box::pin(sent).await;
+        None
     }
 
     /// Judges what had come when the connection was first looked at.

@@ -26,6 +26,15 @@ pub(crate) struct RefusalLog {
     warned: Mutex<VecDeque<(String, Instant)>>,
 }
 
+/// How a connection ends whose peer gets no answer of HTTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum UnansweredEnd {
+    /// The peer is told by an alert of TLS that the server gives up.
+    Alert,
+    /// The connection ends, and that is all.
+    Silent,
+}
+
 impl RefusalLog {
     pub(crate) fn new() -> RefusalLog {
         RefusalLog {
@@ -76,6 +85,15 @@ impl RefusalLog {
     pub(crate) fn log_raw(&self, peer: &Peer, path: &str) {
         let reason = "the handler answers in bytes of its own";
         self.log_line(peer, Some(path), None, || reason.into());
+    }
+
+    /// Logs why the connection of `peer` ends without the answer that it would get otherwise.
+    pub(crate) fn log_unanswered(&self, peer: &Peer, reply: &Reply, end: UnansweredEnd) {
+        let reason = || match end {
+            UnansweredEnd::Alert => format!("ended by a TLS alert: {}", reply.reason()).into(),
+            UnansweredEnd::Silent => format!("ended without an answer: {}", reply.reason()).into(),
+        };
+        self.log_line(peer, None, None, reason);
     }
 
     /// Logs why `peer` gets no further than the TLS handshake.

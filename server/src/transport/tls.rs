@@ -373,6 +373,15 @@ impl TlsStream {
         let _ = SockRef::from(&self.socket).shutdown(Shutdown::Write);
     }
 
+    /// Ends a handshake that the server does not go on with, by an alert. True if the peer is told so: behind the first
+    /// message of a server an alert would have to be encrypted, and the connection ends without one.
+    pub(crate) fn refuse_handshake(&mut self) -> bool {
+        let is_silent = self.taken == 0 && self.unsent.is_empty() && !self.is_broken;
+        let is_told = is_silent && self.is_handshaking() && self.send_once(&INTERNAL_ERROR).is_ok();
+        self.end_broken();
+        is_told
+    }
+
     /// Queues the alert that says why the connection ends, if there is one.
     fn queue_alert(&mut self) {
         self.end_broken();
@@ -421,6 +430,9 @@ impl std::fmt::Debug for TlsStream {
     }
 }
 
+/// The alert of a server that gives up, in a record of its own that is not encrypted (RFC 8446 §6): fatal,
+/// `internal_error`.
+pub(crate) const INTERNAL_ERROR: [u8; 7] = [0x15, 3, 3, 0, 2, 2, 80];
 /// Plaintext that is encrypted at a time. Nothing more is encrypted before the kernel has taken its records.
 const PLAIN_BYTES_MAX: usize = 64 * 1024;
 /// Ciphertext that waits for the rest of its record, which has at most 16 KiB and some bytes (RFC 8446 §5.2), or for the

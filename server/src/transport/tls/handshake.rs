@@ -130,7 +130,7 @@ impl TlsStream {
 
 /// The error in words of an operator.
 fn explain(error: &rustls::Error) -> String {
-    use rustls::{AlertDescription, Error};
+    use rustls::{AlertDescription, CertificateError, Error};
     match error {
         Error::AlertReceived(
             AlertDescription::UnknownCA
@@ -143,6 +143,12 @@ fn explain(error: &rustls::Error) -> String {
         Error::NoCertificatesPresented => {
             "the client has no certificate, and `client_auth` requires one".to_owned()
         }
+        Error::InvalidCertificate(
+            CertificateError::UnsupportedSignatureAlgorithmContext { .. }
+            | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. },
+        ) => "the client's certificate, or one between it and its CA, has a key or a signature of a kind that is not \
+              taken; those are RSA, ECDSA with P-256 or P-384, and Ed25519"
+            .to_owned(),
         other => other.to_string(),
     }
 }
