@@ -1,6 +1,7 @@
 //! Connections over TLS that end without the answer that a plain one would get.
 
-use std::io::Write;
+use std::fs::File;
+use std::io::{ErrorKind, Read, Write};
 
 use crate::harness::eventually;
 use crate::harness::server::{Server, opening};
@@ -52,4 +53,46 @@ fn a_client_that_is_over_a_limit_gets_an_alert_and_the_log_says_so() {
         "ended by a TLS alert: `pending_handshakes_max`",
     ]);
     assert_eq!(server.count_lines(&["status=503"]), 0, "{}", server.log());
+}
+
+#[test]
+fn a_file_that_is_cut_while_it_is_sent_ends_without_the_end_of_tls_and_is_named() {
+    let site = Site::with(&["echo_wsh"]);
+    let tls = Tls::new(&site);
+    site.write("www/large.bin", "");
+    let file = File::options()
+        .write(true)
+        .open(site.root().join("www/large.bin"));
+    let file = file.expect("it is there");
+    let www = site.root().join("www");
+    let server = tls.builder(&site).arg("-d").arg(&www).start();
+    let plain = Server::builder(&site).arg("-d").arg(&www).start();
+    let request = b"GET /large.bin HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let length = 256 * 1024 * 1024;
+
+    file.set_len(length).expect("a large file");
+    let mut socket = tls.client().open(server.port());
+    socket.write_all(request).expect("a request");
+    socket.read_exact(&mut [0; 1000]).expect("a part");
+    file.set_len(1000).expect("a short file");
+    let error = std::io::copy(&mut socket, &mut std::io::sink());
+    let error = error.expect_err("the end is missing");
+    assert_eq!(error.kind(), ErrorKind::UnexpectedEof, "{error}");
+
+    file.set_len(length).expect("a large file");
+    let mut socket = plain.raw();
+    socket.write_all(request).expect("a request");
+    socket.read_exact(&mut [0; 1000]).expect("a part");
+    file.set_len(1000).expect("a short file");
+    let rest = std::io::copy(&mut socket, &mut std::io::sink()).expect("an end");
+    assert!(rest < length - 1000, "{rest}");
+
+    for server in [&server, &plain] {
+        server.line(&[
+            "WARN",
+            "a file was sent in part only",
+            "path=/large.bin",
+            "has become shorter while it was sent",
+        ]);
+    }
 }

@@ -17,7 +17,8 @@ use tracing::debug;
 
 use self::conditions::{Version, Wanted};
 use self::lookup::LookupResult;
-use self::transfer::Body;
+use self::transfer::{Body, TransferError};
+use crate::connection::next_step::FileRequest;
 use crate::connection::stopping::Stopping;
 use crate::http::head::Head;
 use crate::http::response::{ResponseHead, reason_phrase};
@@ -38,10 +39,21 @@ pub(super) struct TransferTimeouts {
 /// A response on its way to a peer: a file, or why there is none.
 #[derive(Debug)]
 pub(super) struct FileTransfer {
+    /// The path that was asked for.
+    path: String,
     response: FileResponse,
     timeouts: TransferTimeouts,
     /// Counts one more open file.
     _permit: Permit,
+}
+
+/// A file that could not be read to its end. Its peer has the head of the response, and a part of the file at most.
+#[derive(Debug)]
+pub(crate) struct UnreadFile {
+    /// The path that was asked for.
+    pub(super) path: String,
+    /// Why it could not be read.
+    pub(super) error: io::Error,
 }
 
 /// What is served.
@@ -57,14 +69,15 @@ pub(super) struct Documents<'a> {
 
 /// Looks for the file that a request asks for; `None` where there is none. The permit is kept until the file is sent.
 pub(super) async fn find(
-    head: &Head,
+    request: &FileRequest,
     documents: Documents<'_>,
     timeouts: TransferTimeouts,
     permit: Permit,
 ) -> Option<FileTransfer> {
-    let response = timeouts.bound(respond(head, documents)).await;
+    let response = timeouts.bound(respond(&request.head, documents)).await;
     let response = response.unwrap_or_else(|error| Some(failed(error)))?;
     Some(FileTransfer {
+        path: request.path.clone(),
         response,
         timeouts,
         _permit: permit,
@@ -73,14 +86,31 @@ pub(super) async fn find(
 
 impl FileTransfer {
     /// Sends the response and ends the connection. The response to a HEAD request has no body.
-    pub(super) async fn send(self, transport: Transport, is_head_request: bool) {
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read to its end. The connection ends without the end of TLS, so that the peer can tell. A
+    /// connection that is lost is no error.
+    pub(super) async fn send(
+        self,
+        transport: Transport,
+        is_head_request: bool,
+    ) -> Result<(), UnreadFile> {
         let head = self.response.head();
         let body = match is_head_request {
             true => Body::Nothing,
             false => self.response.body,
         };
-        if let Err(error) = transfer::send(transport, head, body, self.timeouts).await {
-            debug!(%error, "file not sent");
+        match transfer::send(transport, head, body, self.timeouts).await {
+            Ok(()) => Ok(()),
+            Err(TransferError::File(error)) => {
+                let path = self.path;
+                Err(UnreadFile { path, error })
+            }
+            Err(TransferError::Connection(error)) => {
+                debug!(%error, "file not sent");
+                Ok(())
+            }
         }
     }
 }

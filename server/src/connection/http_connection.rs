@@ -111,7 +111,9 @@ impl HttpConnection {
                 NextStep::FindFile(request) => Box::pin(self.find_file(request)).await,
                 NextStep::SendFile(transfer) => {
                     let sent = transfer.send(self.transport, self.is_head_request);
-                    Box::pin(sent).await;
+                    if let Err(fault) = Box::pin(sent).await {
+                        self.server.refusals.log_unread_file(&self.peer, &fault);
+                    }
                     return None;
                 }
                 NextStep::StreamEvents(overlay) => {
@@ -289,7 +291,7 @@ impl HttpConnection {
             lists_directories: config.lists_directories,
             addition: addition.as_deref(),
         };
-        match files::find(&request.head, documents, timeouts, permit).await {
+        match files::find(&request, documents, timeouts, permit).await {
             Some(transfer) => NextStep::SendFile(transfer),
             None => request.fall_back(),
         }

@@ -10,6 +10,7 @@ use tracing::{info, warn};
 
 use crate::config::authority::Authority;
 use crate::config::{self, Config, DecidedBy, Hosts};
+use crate::connection::files::UnreadFile;
 use crate::connection::log_rate::LogRateLimit;
 use crate::connection::origin;
 use crate::connection::reply::{OriginRefusal, Reply};
@@ -94,6 +95,15 @@ impl RefusalLog {
             UnansweredEnd::Silent => format!("ended without an answer: {}", reply.reason()).into(),
         };
         self.log_line(peer, None, None, reason);
+    }
+
+    /// Logs that `peer` gets a part of a file only, because of the file.
+    pub(crate) fn log_unread_file(&self, peer: &Peer, fault: &UnreadFile) {
+        let UnreadFile { path, error } = fault;
+        self.warnings.log(
+            || warn!(%peer, %path, %error, "a file was sent in part only"),
+            |files| warn!(files, "more files were sent in part only"),
+        );
     }
 
     /// Logs why `peer` gets no further than the TLS handshake.

@@ -34,6 +34,21 @@ pub(super) enum Body {
     File(File, Range<u64>),
 }
 
+/// Why a response is not sent to its end.
+#[derive(Debug)]
+pub(super) enum TransferError {
+    /// The file cannot be read.
+    File(io::Error),
+    /// The peer is gone or takes nothing, or the server stops.
+    Connection(io::Error),
+}
+
+impl From<io::Error> for TransferError {
+    fn from(error: io::Error) -> TransferError {
+        TransferError::Connection(error)
+    }
+}
+
 /// A response that is being sent.
 struct Transfer {
     target: Target,
@@ -87,7 +102,7 @@ pub(super) async fn send(
     head: Vec<u8>,
     body: Body,
     timeouts: TransferTimeouts,
-) -> io::Result<()> {
+) -> Result<(), TransferError> {
     // The kernel keeps in memory what it has taken and the peer has no room for.
     let _ = SockRef::from(transport.socket()).set_tcp_notsent_lowat(UNSENT_BYTES_MAX);
     let mut transfer = Transfer {
@@ -109,7 +124,7 @@ pub(super) async fn send(
     transfer.target.finish()?;
     let socket = transfer.target.socket();
     let lingered = timeout(LINGER, linger(socket, &transfer.timeouts.stopping)).await;
-    lingered.unwrap_or(Ok(()))
+    Ok(lingered.unwrap_or(Ok(()))?)
 }
 
 impl Transfer {
@@ -128,7 +143,7 @@ impl Transfer {
         Ok(())
     }
 
-    async fn send_file(&mut self, file: File, mut range: Range<u64>) -> io::Result<()> {
+    async fn send_file(&mut self, file: File, mut range: Range<u64>) -> Result<(), TransferError> {
         let file = Arc::new(file);
         while !range.is_empty() {
             let Target::Plain(socket) = &self.target else {
@@ -144,9 +159,7 @@ impl Transfer {
                 sendfile(&*to, &*from, Some(&mut at), bytes.min(CHUNK_BYTES_MAX))
             });
             match self.timeouts.bound(sent).await??.map_err(io::Error::from) {
-                Ok(0) => {
-                    return Err(shortened());
-                }
+                Ok(0) => return Err(shortened()),
                 Ok(length) => {
                     self.taken += length as u64;
                     range.start += length as u64;
@@ -155,14 +168,18 @@ impl Transfer {
                 Err(error) if is_not_for(&error) => {
                     range.start += self.send_part(&file, range.clone()).await?;
                 }
-                Err(error) => return Err(error),
+                Err(error) => return Err(cause_of(error)),
             }
         }
         Ok(())
     }
 
     /// Reads a part of the file, sends it and returns its length.
-    async fn send_part(&mut self, file: &Arc<File>, range: Range<u64>) -> io::Result<u64> {
+    async fn send_part(
+        &mut self,
+        file: &Arc<File>,
+        range: Range<u64>,
+    ) -> Result<u64, TransferError> {
         let file = file.clone();
         let bytes = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
         let read = on_thread(move || {
@@ -171,7 +188,8 @@ impl Transfer {
             part.truncate(length);
             Ok::<_, io::Error>(part)
         });
-        let part = self.timeouts.bound(read).await???;
+        let part = self.timeouts.bound(read).await??;
+        let part = part.map_err(TransferError::File)?;
         if part.is_empty() {
             return Err(shortened());
         }
@@ -229,9 +247,17 @@ fn is_not_for(error: &io::Error) -> bool {
         .any(|c| code == Some(*c))
 }
 
-fn shortened() -> io::Error {
+fn shortened() -> TransferError {
     let text = "the file has become shorter while it was sent";
-    io::Error::new(io::ErrorKind::UnexpectedEof, text)
+    TransferError::File(io::Error::new(io::ErrorKind::UnexpectedEof, text))
+}
+
+/// Tells what an error of `sendfile` is about, which is either the file or the socket.
+fn cause_of(error: io::Error) -> TransferError {
+    match error.raw_os_error() {
+        Some(libc::EIO) => TransferError::File(error),
+        _ => TransferError::Connection(error),
+    }
 }
 
 /// Runs `run`, which waits for a disk, on a thread that may wait. A few run at a time, so that a disk
