@@ -108,18 +108,18 @@ pub(crate) fn read_pair(
             certificate: certificate.clone(),
             key: pair.key.clone(),
         },
-        Error::InvalidCertificate(why) => unusable(certificate, Error::InvalidCertificate(why)),
+        Error::InvalidCertificate(why) => unreadable(certificate, why),
         // It does not tell a damaged key from one of another kind.
         Error::General(_) => unusable(&pair.key, KEY_WANTED),
         error => unusable(&pair.key, error),
     })?;
     for link in &key.cert {
-        EndEntityCert::try_from(link).map_err(|error| unusable(certificate, error))?;
+        EndEntityCert::try_from(link).map_err(|error| unreadable(certificate, error))?;
     }
     let first = key
         .end_entity_cert()
-        .map_err(|error| unusable(certificate, error))?;
-    let first = EndEntityCert::try_from(first).map_err(|error| unusable(certificate, error))?;
+        .map_err(|error| unreadable(certificate, error))?;
+    let first = EndEntityCert::try_from(first).map_err(|error| unreadable(certificate, error))?;
     let names = first
         .valid_dns_names()
         .map(str::to_ascii_lowercase)
@@ -146,9 +146,11 @@ pub(crate) fn is_good(pair: &CertificatePair) -> bool {
 pub(crate) fn read_authorities(path: &Path) -> Result<RootCertStore, TlsFault> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(path)? {
-        roots
-            .add(certificate)
-            .map_err(|error| unusable(path, error))?;
+        let added = roots.add(certificate);
+        added.map_err(|error| match error {
+            Error::InvalidCertificate(why) => unreadable(path, why),
+            error => unreadable(path, error),
+        })?;
     }
     Ok(roots)
 }
@@ -196,6 +198,14 @@ fn unusable(path: &Path, why: impl fmt::Display) -> TlsFault {
         path: path.to_owned(),
         why: why.to_string(),
     }
+}
+
+/// Says that a certificate in a file, which is PEM as it should be, is not one that is known here.
+fn unreadable(path: &Path, why: impl fmt::Display) -> TlsFault {
+    unusable(
+        path,
+        format_args!("a certificate in it cannot be read: {why}"),
+    )
 }
 
 /// The error in words of an operator.
@@ -403,9 +413,13 @@ mod tests {
                 "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n",
                 "a section of it is no base64",
             ),
+            (
+                "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+                "a certificate in it cannot be read: BadEncoding",
+            ),
         ] {
             std::fs::write(&path, text).unwrap();
-            let error = certificates(&path).unwrap_err().to_string();
+            let error = read_authorities(&path).unwrap_err().to_string();
             assert_eq!(error, format!("cannot use `{}`: {said}", path.display()));
         }
     }
