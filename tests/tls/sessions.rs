@@ -139,7 +139,7 @@ fn a_peer_that_reads_late_gets_everything_in_its_order() {
         let (mut raw, _) = tls
             .client_of(&[version], None)
             .open_raw(&server, "/echo", "");
-        let count = 1_000_u32;
+        let count = 3_000_u32;
         let message = |number: u32| [&number.to_be_bytes()[..], &[9; 8_000]].concat();
         let (conn, sock) = (&mut raw.stream.conn, &mut raw.stream.sock);
         sock.set_nonblocking(true).expect("no waiting");
