@@ -35,25 +35,42 @@ struct PathRule {
     access: Access,
 }
 
+/// Why a text is the pattern of no rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PatternRefusal {
+    NotOne,
+    /// It means what the pattern of another rule means, which was added as so many-th.
+    Duplicate {
+        of: usize,
+    },
+}
+
 impl PathRules {
     /// Adds the rule of a pattern: a path, or `/chat/*` for `/chat` and all below it.
     ///
-    /// Returns whether it is one: it begins with `/`, has `*` in no other place, no `?` and no `#`.
-    pub(crate) fn add(&mut self, pattern: &str, access: Access) -> bool {
+    /// # Errors
+    ///
+    /// It does not begin with `/`, has `*` in another place, or `?` or `#`; or it is the pattern of another rule.
+    pub(crate) fn add(&mut self, pattern: &str, access: Access) -> Result<(), PatternRefusal> {
         let (path, is_prefix) = match pattern.strip_suffix("/*") {
             Some(path) => (path, true),
             None => (pattern, false),
         };
         let begins = pattern.starts_with('/');
         if !begins || path.contains(['*', '?', '#']) || path.chars().any(char::is_control) {
-            return false;
+            return Err(PatternRefusal::NotOne);
+        }
+        let path = plain(path);
+        let is_of_both = |rule: &PathRule| rule.path == path && rule.is_prefix == is_prefix;
+        if let Some(of) = self.0.iter().position(is_of_both) {
+            return Err(PatternRefusal::Duplicate { of });
         }
         self.0.push(PathRule {
-            path: plain(path),
+            path,
             is_prefix,
             access,
         });
-        true
+        Ok(())
     }
 
     /// Each rule with its pattern, in the order added.
@@ -108,11 +125,11 @@ mod tests {
     #[test]
     fn the_longest_pattern_decides_and_a_slash_more_changes_nothing() {
         let mut rules = PathRules::default();
-        assert!(rules.add("/public/*", Access::Open));
-        assert!(rules.add("/public/staff/*", only("ann")));
-        assert!(rules.add("/public/staff/menu.html", Access::Open));
-        assert!(rules.add("/x/*", only("below")));
-        assert!(rules.add("/x", only("itself")));
+        assert_eq!(rules.add("/public/*", Access::Open), Ok(()));
+        assert_eq!(rules.add("/public/staff/*", only("ann")), Ok(()));
+        assert_eq!(rules.add("/public/staff/menu.html", Access::Open), Ok(()));
+        assert_eq!(rules.add("/x/*", only("below")), Ok(()));
+        assert_eq!(rules.add("/x", only("itself")), Ok(()));
 
         for (path, expected) in [
             ("/", Access::Required),
@@ -139,12 +156,12 @@ mod tests {
     fn a_rule_for_all_paths_takes_the_place_of_the_default() {
         let mut rules = PathRules::default();
         assert_eq!(*rules.access("/x"), Access::Required);
-        assert!(rules.add("/*", Access::Open));
+        assert_eq!(rules.add("/*", Access::Open), Ok(()));
         assert_eq!(*rules.access("/x"), Access::Open);
         assert_eq!(*rules.access("/"), Access::Open);
-        assert!(rules.add("/a", Access::Required));
+        assert_eq!(rules.add("/a", Access::Required), Ok(()));
         assert_eq!(*rules.access("/a/"), Access::Required);
-        assert!(rules.add("//b/*", Access::Required));
+        assert_eq!(rules.add("//b/*", Access::Required), Ok(()));
         let patterns: Vec<String> = rules.iter().map(|(pattern, _)| pattern).collect();
         assert_eq!(patterns, ["/*", "/a", "/b/*"]);
     }
@@ -152,10 +169,27 @@ mod tests {
     #[test]
     fn a_pattern_that_would_mean_something_else_than_it_says_is_none() {
         for pattern in ["", "a", "*", "a/*", "/a*", "/*/a", "/a?b", "/a#b", "/a\n"] {
-            assert!(
-                !PathRules::default().add(pattern, Access::Open),
-                "{pattern:?}"
-            );
+            let added = PathRules::default().add(pattern, Access::Open);
+            assert_eq!(added, Err(PatternRefusal::NotOne), "{pattern:?}");
+        }
+    }
+
+    #[test]
+    fn two_spellings_of_one_path_are_one_rule() {
+        let mut rules = PathRules::default();
+        for (pattern, expected) in [
+            ("/a", Ok(())),
+            ("/a/*", Ok(())),
+            ("/*", Ok(())),
+            ("/", Ok(())),
+            ("/a/", Err(PatternRefusal::Duplicate { of: 0 })),
+            ("//a", Err(PatternRefusal::Duplicate { of: 0 })),
+            ("//a//*", Err(PatternRefusal::Duplicate { of: 1 })),
+            ("//*", Err(PatternRefusal::Duplicate { of: 2 })),
+            ("//", Err(PatternRefusal::Duplicate { of: 3 })),
+            ("/b", Ok(())),
+        ] {
+            assert_eq!(rules.add(pattern, Access::Open), expected, "{pattern}");
         }
     }
 

@@ -2,15 +2,17 @@
 
 use std::path::Path;
 
+use percent_encoding::percent_decode_str;
 use toml::de::DeValue;
 
 use super::credentials_file::{tokens, users};
 use super::fault::{ConfigError, What, nearest};
 use super::file::{KeyTable, unknown};
+use super::source::Place;
 use super::values::{FileEntry, Reader};
 use super::{Config, handler_table};
 use crate::auth::Auth;
-use crate::auth::access::{Access, PathRules};
+use crate::auth::access::{Access, PathRules, PatternRefusal};
 use crate::auth::credentials::{Credentials, SingleUser};
 
 /// What the layers say, while they are put together.
@@ -21,6 +23,8 @@ pub(super) struct AuthDraft {
     /// `USER:PASSWORD`, not checked yet.
     pub(super) credential: Option<String>,
     paths: PathRules,
+    /// Each path as it is written, and where.
+    written: Vec<(String, Place)>,
     /// What is remarkable about the files that were read.
     pub(super) remarks: Vec<String>,
 }
@@ -34,9 +38,22 @@ impl AuthDraft {
         let Some(access) = access(reader, entry) else {
             return;
         };
-        if !self.paths.add(entry.key, access) {
-            let found = entry.key.to_owned();
-            reader.fault(reader.key_place(entry), What::BadAccessPath { found });
+        let (found, place) = (entry.key.to_owned(), reader.key_place(entry));
+        if found.split('/').any(|name| matches!(name, "." | "..")) {
+            return reader.fault(place, What::AccessPathWithDots { found });
+        }
+        match self.paths.add(&found, access) {
+            Ok(()) => self.written.push((found, place)),
+            Err(PatternRefusal::NotOne) => reader.fault(place, What::BadAccessPath { found }),
+            Err(PatternRefusal::Duplicate { of }) => {
+                let (other, other_place) = self.written[of].clone();
+                let what = What::SecondOfAccessPath {
+                    found,
+                    other,
+                    place: other_place,
+                };
+                reader.fault(place, what);
+            }
         }
     }
 
@@ -82,6 +99,7 @@ impl AuthDraft {
                 remarks,
             };
             auth.remarks.extend(unknown_users(&auth, config));
+            auth.remarks.extend(encoded_paths(&auth));
             auth.remarks.extend(unencrypted(config));
             return Ok(Some(auth));
         }
@@ -120,6 +138,21 @@ fn unknown_users(auth: &Auth, config: &Config) -> Vec<String> {
         }
     }
     sentences
+}
+
+/// A sentence for each path of a rule that seems to be percent-encoded.
+fn encoded_paths(auth: &Auth) -> Vec<String> {
+    let sentence = |pattern: String| {
+        let decoded = percent_decode_str(&pattern).decode_utf8().ok()?;
+        (decoded != pattern).then(|| {
+            format!(
+                "`[auth]` has a rule for `{pattern}`, and paths are written in their decoded form; did you mean \
+                 `{decoded}`?"
+            )
+        })
+    };
+    let patterns = auth.paths.iter().map(|(pattern, _)| pattern);
+    patterns.filter_map(sentence).collect()
 }
 
 /// A sentence for each address that other machines reach without TLS.

@@ -237,6 +237,20 @@ pub enum What {
         /// As written.
         found: String,
     },
+    /// A path of `[auth]` with `.` or `..` in it.
+    AccessPathWithDots {
+        /// As written.
+        found: String,
+    },
+    /// A path of `[auth]` that another rule has in another spelling.
+    SecondOfAccessPath {
+        /// As written.
+        found: String,
+        /// The path of the other rule, as written.
+        other: String,
+        /// Where the other rule is written.
+        place: Place,
+    },
     /// A line of a file of users or tokens that is none.
     Credential(CredentialFault),
     /// A line of a map file that does not have two words.
@@ -328,6 +342,19 @@ impl fmt::Display for What {
             What::BadAccessPath { found } => write!(
                 f,
                 "`[auth]` wants paths like `/chat`, or `/chat/*` for it and all below it, found `{found}`"
+            ),
+            What::AccessPathWithDots { found } => write!(
+                f,
+                "`[auth]` has a rule for `{found}`, and nothing lies at a path with `.` or `..`; write the path without \
+                 them"
+            ),
+            What::SecondOfAccessPath {
+                found,
+                other,
+                place,
+            } => write!(
+                f,
+                "`[auth]` has a rule for `{found}` and one for `{other}` at {place}, which are one path; a path has one rule"
             ),
             What::Credential(why) => why.fmt(f),
             What::MapLine { found } => write!(

@@ -198,6 +198,15 @@ fn what_may_be_other_than_is_meant_is_remarked_and_is_no_fault() {
             "`[handler.\"b/c\"]` lets `zoe` in, and there is no user or token of that name",
         ]
     );
+    assert_eq!(
+        remarks(
+            &format!("{users}[auth]\n\"/a%20b\" = \"open\"\n\"/100%\" = \"open\"\n"),
+            &[]
+        ),
+        [
+            "`[auth]` has a rule for `/a%20b`, and paths are written in their decoded form; did you mean `/a b`?"
+        ]
+    );
     let unencrypted = |address: &str| {
         format!(
             "passwords and tokens cross the network to `{address}` unencrypted; `tls:{address}` in `listen` encrypts \
