@@ -310,6 +310,69 @@ fn a_file_that_a_new_configuration_names_is_taken_as_soon_as_it_is_right() {
 }
 
 #[test]
+fn a_broken_file_holds_back_no_change_of_another() {
+    let site = site(ALL);
+    let server = Server::builder(&site).start();
+    let status = |lines: &str| upgrade_status(&server, "/echo", lines);
+    let token = "Authorization: Bearer test\r\n";
+    let until = |what: &str, lines: &str, expected: u16| {
+        within(Duration::from_secs(10), what, || status(lines) == expected);
+    };
+    let broken = |file: &str| format!("file={}", site.root().join(file).display());
+    assert_eq!(status(token), 101);
+
+    // The users are broken, and a token is taken out.
+    site.write("users", "ann\n");
+    server.line(&[
+        "ERROR",
+        "configuration refused",
+        &broken("users"),
+        "users:1:1",
+    ]);
+    site.write("tokens", "");
+    until("the token is gone", token, 401);
+    assert_eq!(status(&basic("bob:tea")), 101);
+    // A rule is added.
+    site.write(
+        "config.toml",
+        &format!("{ALL}[auth]\n\"/echo\" = [\"ann\"]\n"),
+    );
+    until("bob may not enter here", &basic("bob:tea"), 403);
+    assert_eq!(status(&basic("ann:tea")), 101);
+
+    // The configuration is broken as well, and a user is taken out.
+    site.write("config.toml", &format!("{ALL}nonsense = 1\n"));
+    server.line(&[
+        "ERROR",
+        "configuration refused",
+        &broken("config.toml"),
+        "nonsense",
+    ]);
+    site.write("users", &format!("bob:{OF_TEA}\n"));
+    until("ann is gone", &basic("ann:tea"), 401);
+    server.line(&["the configuration can be read again"]);
+    server.signal("HUP");
+    server.says(&["ERROR", "configuration refused", "nonsense"], 2);
+    assert_eq!(status(&basic("ann:tea")), 401);
+    // A configuration that names a file which was never right is broken too.
+    site.write("config.toml", &ALL.replace("\"users\"", "\"gone\""));
+    server.line(&[
+        "ERROR",
+        "configuration refused",
+        &broken("config.toml"),
+        "/gone`",
+    ]);
+    site.write("users", &format!("bob:{OF_TEA}\ncai:{OF_TEA}\n"));
+    until("cai may not enter here", &basic("cai:tea"), 403);
+
+    // All is right again.
+    site.write("config.toml", ALL);
+    until("cai may enter", &basic("cai:tea"), 101);
+    let lines = server.count_lines(&["configuration refused", "users:1:1"]);
+    assert_eq!(lines, 1, "each broken file has one line");
+}
+
+#[test]
 fn a_server_does_not_start_with_a_broken_file_or_without_a_password() {
     let site = site("handlers_dir = \"handlers\"\n");
     site.write("users", "ann:geheim\n");

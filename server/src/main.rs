@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use wshd::config::{CommandLine, Config, ConfigError, Flags, Subcommand};
+use wshd::config::{CommandLine, Config, ConfigError, Flags, LastGood, Reading, Subcommand};
 use wshd::connection::overlay::Overlay;
 use wshd::dev::{self, Dev, Profile};
 use wshd::new::{self, NewError};
@@ -93,15 +93,20 @@ fn run(line: CommandLine) -> ! {
 /// Reads the configuration, and calls `then` with it and with the function that reads it again.
 fn configured(flags: Flags, then: impl FnOnce(Config, Box<RereadConfig>) -> u8) -> u8 {
     let working_dir = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
-    match flags.read(&working_dir) {
+    let mut last = LastGood::default();
+    match flags.read_again(&working_dir, &mut last) {
         Err(error) => fail(CONFIG, &format!("{error:#}")),
-        Ok(config) => {
+        Ok(Reading { config, .. }) => {
             let flags = RefCell::new(flags.with_file_of(&config));
+            let last = RefCell::new(last);
             let reread = move || {
-                let config = flags.borrow().read(&working_dir)?;
+                let again = flags
+                    .borrow()
+                    .read_again(&working_dir, &mut last.borrow_mut());
+                let reading = again?;
                 // A file that has appeared is the one to read from then on.
-                flags.replace_with(|flags| flags.clone().with_file_of(&config));
-                Ok(config)
+                flags.replace_with(|flags| flags.clone().with_file_of(&reading.config));
+                Ok(reading)
             };
             then(config, Box::new(reread))
         }
@@ -147,9 +152,9 @@ fn develop(
     let overrides = dev.overrides();
     overrides.apply(&mut config);
     let reread = move || {
-        let mut config = reread()?;
-        overrides.apply(&mut config);
-        Ok(config)
+        let mut reading = reread()?;
+        overrides.apply(&mut reading.config);
+        Ok(reading)
     };
     let pages = config.document_root.clone();
     serve(
@@ -187,11 +192,10 @@ fn begin(config: &Config, hang_up: HangUp, stop_with_stdin: bool) -> Result<Sign
 fn serve<T>(
     signals: Signals,
     config: Config,
-    reread: impl Fn() -> Result<Config, ConfigError> + Send + 'static,
+    reread: impl Fn() -> Result<Reading, ConfigError> + Send + 'static,
     overlay: Option<Arc<Overlay>>,
     beside: impl FnOnce(&Serving) -> std::io::Result<T>,
 ) -> u8 {
-    let reread = move || reread().map_err(Into::into);
     // A connection is an open file, and the usual limit is a thousand. So the limit is raised as far as the
     // system allows.
     if is_allowed(Optional::OpenFiles) {
@@ -299,7 +303,7 @@ fn fail(code: u8, why: &str) -> u8 {
 }
 
 /// Reads the configuration again, from the file that it was read from.
-type RereadConfig = dyn Fn() -> Result<Config, ConfigError> + Send;
+type RereadConfig = dyn Fn() -> Result<Reading, ConfigError> + Send;
 
 /// The exit code for a wrong configuration: `EX_CONFIG` of sysexits.h.
 const CONFIG: u8 = 78;

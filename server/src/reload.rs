@@ -29,7 +29,7 @@ use tracing::info;
 use self::load::Finished;
 use self::reconciler::Reconciler;
 use crate::border::guards::thread_keys;
-use crate::config::Config;
+use crate::config::{Config, ConfigError, Reading};
 use crate::plugin::stage::{Stage, StageError};
 use crate::plugin::trust;
 use crate::process::threads::has_ended;
@@ -38,7 +38,7 @@ use crate::shared::Shared;
 use crate::transport::settings::TlsSettings;
 
 /// Reads the configuration again, from wherever it came.
-pub type Reread = Box<dyn Fn() -> Result<Config, Box<dyn std::error::Error>> + Send>;
+pub type Reread = Box<dyn Fn() -> Result<Reading, ConfigError> + Send>;
 
 /// Starts, asks and stops the thread of the road of changes.
 #[derive(Debug)]

@@ -8,12 +8,14 @@ use toml::de::DeValue;
 use super::credentials_file::{tokens, users};
 use super::fault::{ConfigError, What, nearest};
 use super::file::{KeyTable, unknown};
+use super::last_good::NamedContents;
 use super::source::Place;
 use super::values::{FileEntry, Reader};
 use super::{Config, handler_table};
 use crate::auth::Auth;
 use crate::auth::access::{Access, PathRules, PatternRefusal};
 use crate::auth::credentials::{Credentials, SingleUser};
+use crate::process::regular_file::{Content, NotRead};
 
 /// What the layers say, while they are put together.
 #[derive(Default)]
@@ -66,6 +68,7 @@ impl AuthDraft {
         mut self,
         config: &Config,
         working_dir: &Path,
+        named: &mut NamedContents<'_>,
     ) -> Result<Option<Auth>, ConfigError> {
         let mut credentials = Credentials::default();
         let has_password = config.users_file.is_some() || self.credential.is_some();
@@ -75,9 +78,11 @@ impl AuthDraft {
         let single = self.credential.as_deref().map(single).transpose()?;
         // Both files are read even if passwords are not asked for, so that the faults are told now.
         let users_file = config.users_file.as_deref();
-        let users = users_file
-            .map(|path| users(path, working_dir))
-            .transpose()?;
+        let users = users_file.map(|path| {
+            let parse = |content: &Content| users(path, content, working_dir);
+            named.parse(path, |error| no_credentials(path, error), parse)
+        });
+        let users = users.transpose()?;
         if self.basic != Some(false) {
             credentials.single = single;
             credentials.users = users.map(|file| {
@@ -86,7 +91,10 @@ impl AuthDraft {
             });
         }
         let tokens_file = config.tokens_file.as_deref();
-        let tokens = tokens_file.map(|path| tokens(path, working_dir));
+        let tokens = tokens_file.map(|path| {
+            let parse = |content: &Content| tokens(path, content, working_dir);
+            named.parse(path, |error| no_credentials(path, error), parse)
+        });
         credentials.tokens = tokens.transpose()?.map(|file| {
             self.remarks.extend(file.exposure);
             file.says
@@ -107,6 +115,13 @@ impl AuthDraft {
             None => Ok(None),
             Some(by) => Err(ConfigError::NoUsers { by }),
         }
+    }
+}
+
+fn no_credentials(path: &Path, error: NotRead) -> ConfigError {
+    ConfigError::NoCredentials {
+        path: path.to_owned(),
+        source: error.into(),
     }
 }
 

@@ -7,11 +7,11 @@ use std::path::Path;
 use data_encoding::HEXLOWER_PERMISSIVE;
 
 use super::fault::{ConfigError, ConfigFault, CredentialFault, What};
-use super::source::{BYTES_MAX, Place};
+use super::source::Place;
 use crate::auth::credentials::Token;
 use crate::auth::password_hash::PasswordHash;
 use crate::process::file_mode::exposure;
-use crate::process::regular_file::{self, Links};
+use crate::process::regular_file::Content;
 
 /// What a file says, and a sentence if every user of the machine can read it.
 pub(super) struct CredentialsFile<T> {
@@ -25,26 +25,33 @@ type Users = BTreeMap<Box<str>, PasswordHash>;
 /// Reads a file of users as htpasswd writes it: lines `NAME:HASH`. What follows another colon is a comment.
 pub(super) fn users(
     path: &Path,
+    content: &Content,
     working_dir: &Path,
 ) -> Result<CredentialsFile<Users>, ConfigError> {
     let mut users = BTreeMap::new();
     let mut lines = BTreeMap::new();
-    let exposure = read(path, working_dir, "`NAME:HASH`", |name, rest, number| {
-        match lines.entry(name.to_owned()) {
-            Entry::Vacant(entry) => entry.insert(number),
-            Entry::Occupied(first) => {
-                let (name, line) = (name.to_owned(), *first.get());
-                return Err(CredentialFault::SecondOfName { name, line });
-            }
-        };
-        let hash = rest.split(':').next().unwrap_or_default();
-        let hash = PasswordHash::parse(hash).map_err(|why| CredentialFault::Hash {
-            name: name.to_owned(),
-            why,
-        })?;
-        users.insert(name.into(), hash);
-        Ok(())
-    })?;
+    let exposure = read(
+        path,
+        content,
+        working_dir,
+        "`NAME:HASH`",
+        |name, rest, number| {
+            match lines.entry(name.to_owned()) {
+                Entry::Vacant(entry) => entry.insert(number),
+                Entry::Occupied(first) => {
+                    let (name, line) = (name.to_owned(), *first.get());
+                    return Err(CredentialFault::SecondOfName { name, line });
+                }
+            };
+            let hash = rest.split(':').next().unwrap_or_default();
+            let hash = PasswordHash::parse(hash).map_err(|why| CredentialFault::Hash {
+                name: name.to_owned(),
+                why,
+            })?;
+            users.insert(name.into(), hash);
+            Ok(())
+        },
+    )?;
     let says = users;
     Ok(CredentialsFile { says, exposure })
 }
@@ -52,25 +59,32 @@ pub(super) fn users(
 /// Reads a file of tokens: lines `NAME:sha256:HEX`. A name may have several tokens, as while one replaces another.
 pub(super) fn tokens(
     path: &Path,
+    content: &Content,
     working_dir: &Path,
 ) -> Result<CredentialsFile<Vec<Token>>, ConfigError> {
     let mut tokens = Vec::new();
-    let exposure = read(path, working_dir, "`NAME:sha256:HEX`", |name, rest, _| {
-        let name = name.to_owned();
-        if rest.starts_with('$') {
-            return Err(CredentialFault::SlowHash { name });
-        }
-        let hex = rest.strip_prefix("sha256:").unwrap_or_default();
-        let bytes = HEXLOWER_PERMISSIVE.decode(hex.as_bytes()).ok();
-        let Some(digest) = bytes.and_then(|bytes| bytes.try_into().ok()) else {
-            return Err(CredentialFault::NoDigest { name });
-        };
-        tokens.push(Token {
-            name: name.into(),
-            digest,
-        });
-        Ok(())
-    })?;
+    let exposure = read(
+        path,
+        content,
+        working_dir,
+        "`NAME:sha256:HEX`",
+        |name, rest, _| {
+            let name = name.to_owned();
+            if rest.starts_with('$') {
+                return Err(CredentialFault::SlowHash { name });
+            }
+            let hex = rest.strip_prefix("sha256:").unwrap_or_default();
+            let bytes = HEXLOWER_PERMISSIVE.decode(hex.as_bytes()).ok();
+            let Some(digest) = bytes.and_then(|bytes| bytes.try_into().ok()) else {
+                return Err(CredentialFault::NoDigest { name });
+            };
+            tokens.push(Token {
+                name: name.into(),
+                digest,
+            });
+            Ok(())
+        },
+    )?;
     let says = tokens;
     Ok(CredentialsFile { says, exposure })
 }
@@ -79,15 +93,11 @@ pub(super) fn tokens(
 /// Answers a sentence if every user of the machine can read the file.
 fn read(
     path: &Path,
+    content: &Content,
     working_dir: &Path,
     wanted: &'static str,
     mut take: impl FnMut(&str, &str, usize) -> Result<(), CredentialFault>,
 ) -> Result<Option<String>, ConfigError> {
-    let read = regular_file::read(path, Links::Followed, BYTES_MAX);
-    let content = read.map_err(|error| ConfigError::NoCredentials {
-        path: path.to_owned(),
-        source: error.into(),
-    })?;
     let file = path.strip_prefix(working_dir).unwrap_or(path);
     let file = file.display().to_string();
     let mut faults = Vec::new();

@@ -1,5 +1,6 @@
 //! Puts the layers together: flags over variables over the file over the defaults.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -8,6 +9,7 @@ use super::environment::Environment;
 use super::fault::{ConfigError, ListenFault, ListenFaultCause};
 use super::file;
 use super::flags::{Flags, SpareCertificate};
+use super::last_good::{BaseFile, LastGood, NamedContents, Reading, RefusedFile};
 use super::routes::Routes;
 use super::settings::{ConfigDraft, PlacedEndpoint};
 use super::source::Source;
@@ -30,17 +32,75 @@ impl Flags {
         self.read_with(working_dir, &Environment::of_process())
     }
 
+    /// Like [`Flags::read`], with what a file said before where it is broken now. `last` is what the configuration
+    /// before was made of, and becomes what this one is made of.
+    ///
+    /// # Errors
+    ///
+    /// Like those of [`Flags::read`], where nothing right was read before. Where there was, only if the files as they
+    /// were do not fit together with those that are right now.
+    pub fn read_again(
+        &self,
+        working_dir: &Path,
+        last: &mut LastGood,
+    ) -> Result<Reading, ConfigError> {
+        let environment = Environment::of_process();
+        let mut named = NamedContents::new(&last.named);
+        let read = self.read_layers(working_dir, &environment, None, &mut named);
+        let (config, base, NamedContents { used, refused, .. }) = match (read, &last.base) {
+            (Ok((config, base)), _) => (config, base, named),
+            (Err(error), None) => return Err(error),
+            // Something in the configuration file is wrong, or what it names was never right.
+            (Err(error), Some(before)) => {
+                let mut named = NamedContents::new(&last.named);
+                let before = Some(before.clone());
+                let read = self.read_layers(working_dir, &environment, before, &mut named);
+                let Ok((config, base)) = read else {
+                    return Err(error);
+                };
+                let path = config.file_to_write().map(Path::to_owned);
+                let path = path.unwrap_or_default();
+                named.refused.insert(0, RefusedFile { path, error });
+                (config, base, named)
+            }
+        };
+        *last = LastGood {
+            base: Some(base),
+            named: used,
+        };
+        Ok(Reading { config, refused })
+    }
+
     /// Like [`Flags::read`], with these variables instead of the process's.
     pub(super) fn read_with(
         &self,
         working_dir: &Path,
         environment: &Environment,
     ) -> Result<Config, ConfigError> {
+        let nothing = BTreeMap::new();
+        let mut named = NamedContents::new(&nothing);
+        let read = self.read_layers(working_dir, environment, None, &mut named);
+        read.map(|(config, _)| config)
+    }
+
+    /// Reads the configuration with this configuration file, or else with the one that is there now, and returns it
+    /// with the file.
+    fn read_layers(
+        &self,
+        working_dir: &Path,
+        environment: &Environment,
+        base: Option<BaseFile>,
+        named: &mut NamedContents<'_>,
+    ) -> Result<(Config, BaseFile), ConfigError> {
         let remarks = environment.remarks(self);
         let flags = environment.below(self.clone())?;
         let is_named = flags.file().is_some();
         let places = places(flags.file(), working_dir);
-        let (mut draft, routes) = match find(&places, is_named, working_dir)? {
+        let base_file = match base {
+            Some(base) => base,
+            None => find(&places, is_named, working_dir)?,
+        };
+        let (mut draft, routes) = match &base_file {
             None => {
                 let mut draft = ConfigDraft::default();
                 flags.decide(&mut draft, working_dir);
@@ -48,8 +108,8 @@ impl Flags {
             }
             Some((file, source)) => {
                 let base = file.parent().unwrap_or(working_dir);
-                let (mut draft, routes) = file::parse(&source, base, &flags, working_dir)?;
-                draft.config.file = Some(file);
+                let (mut draft, routes) = file::parse(source, base, &flags, working_dir)?;
+                draft.config.file = Some(file.clone());
                 let is_password_in_file =
                     draft.auth.credential.is_some() && flags.text(CREDENTIAL).is_none();
                 if is_password_in_file {
@@ -69,10 +129,10 @@ impl Flags {
                 SpareCertificate::At(pair) => draft.config.tls.certificates.push(pair.clone()),
             }
         }
-        let mut config = finish(draft, routes, working_dir)?;
+        let mut config = finish(draft, routes, working_dir, named)?;
         config.document_root_is_found &= !flags.is_file_named();
         config.remarks = remarks;
-        Ok(config)
+        Ok((config, base_file))
     }
 }
 
@@ -85,14 +145,10 @@ fn places(named: Option<&Path>, working_dir: &Path) -> Vec<PathBuf> {
 }
 
 /// The file to read, absolute, and its text. A file that is named must exist.
-fn find(
-    places: &[PathBuf],
-    is_named: bool,
-    working_dir: &Path,
-) -> Result<Option<(PathBuf, Source)>, ConfigError> {
+fn find(places: &[PathBuf], is_named: bool, working_dir: &Path) -> Result<BaseFile, ConfigError> {
     for path in places {
         match Source::read(path, working_dir) {
-            Ok(source) => return Ok(Some((path.clone(), source))),
+            Ok(source) => return Ok(Some((path.clone(), Arc::new(source)))),
             // `./config` may be a file that has nothing to do with this server.
             Err(ConfigError::Unreadable { source, .. })
                 if !is_named && regular_file::is_absence(&source) => {}
@@ -108,6 +164,7 @@ fn finish(
     draft: ConfigDraft,
     mut routes: Routes,
     working_dir: &Path,
+    named: &mut NamedContents<'_>,
 ) -> Result<Config, ConfigError> {
     let ConfigDraft {
         mut config,
@@ -133,10 +190,17 @@ fn finish(
     config.listen = endpoints(listen, &config.tls)?;
     config.tls.check_endpoints(&config.listen)?;
     if let Some(map) = &config.handlers_map_file {
-        routes.read_map_file(map, working_dir)?;
+        routes = named.parse(
+            map,
+            |error| ConfigError::Unreadable {
+                path: map.clone(),
+                source: error.into(),
+            },
+            |content| routes.with_map_file(map, content, working_dir),
+        )?;
     }
     config.routes = routes.into_vec();
-    config.auth = auth.finish(&config, working_dir)?.map(Arc::new);
+    config.auth = auth.finish(&config, working_dir, named)?.map(Arc::new);
     Ok(config)
 }
 

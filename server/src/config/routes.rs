@@ -10,9 +10,10 @@ use super::Route;
 use super::fault::{ConfigError, ConfigFault, RouteFault, What};
 use super::source::{Place, Source};
 use super::values::{FileEntry, Reader};
+use crate::process::regular_file::Content;
 
 /// The routes that were read so far. No two of them answer one path.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Routes {
     written: Vec<Route>,
     /// The index in `written` of each pattern.
@@ -49,13 +50,16 @@ impl Routes {
         }
     }
 
-    /// Reads pywebsocket's map file: lines `alias existing`, where `existing` may be an alias of a line above.
-    pub(super) fn read_map_file(
-        &mut self,
+    /// These routes, and those of pywebsocket's map file: lines `alias existing`, where `existing` may be an alias of a
+    /// line above.
+    pub(super) fn with_map_file(
+        &self,
         path: &Path,
+        content: &Content,
         working_dir: &Path,
-    ) -> Result<(), ConfigError> {
-        let source = Source::read(path, working_dir)?;
+    ) -> Result<Routes, ConfigError> {
+        let mut routes = self.clone();
+        let source = Source::of(content, path, working_dir)?;
         let mut faults = Vec::new();
         let mut at = 0;
         for line in source.text().split_inclusive('\n') {
@@ -66,7 +70,7 @@ impl Routes {
             let what = match words.as_slice() {
                 [] => continue,
                 [first, ..] if first.starts_with('#') => continue,
-                [alias, existing] => match self.map(alias, existing, place.clone()) {
+                [alias, existing] => match routes.map(alias, existing, place.clone()) {
                     Ok(()) => continue,
                     Err((route, why)) => What::BadRoute { route, why },
                 },
@@ -77,7 +81,7 @@ impl Routes {
             faults.push(ConfigFault { place, what });
         }
         if faults.is_empty() {
-            Ok(())
+            Ok(routes)
         } else {
             Err(ConfigError::Faults(faults))
         }

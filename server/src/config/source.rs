@@ -72,18 +72,27 @@ impl Source {
         }
     }
 
-    /// Reads a file. Messages name it relative to the working directory, if it lies below that.
+    /// Reads a file.
     pub(super) fn read(path: &Path, working_dir: &Path) -> Result<Source, ConfigError> {
         let read = regular_file::read(path, Links::Followed, BYTES_MAX);
-        let Content { bytes, metadata } = read.map_err(|error| ConfigError::Unreadable {
+        let content = read.map_err(|error| ConfigError::Unreadable {
             path: path.to_owned(),
             source: error.into(),
         })?;
+        Source::of(&content, path, working_dir)
+    }
+
+    /// The text of a file that was read. Messages name it relative to the working directory, if it lies below that.
+    pub(super) fn of(
+        content: &Content,
+        path: &Path,
+        working_dir: &Path,
+    ) -> Result<Source, ConfigError> {
         let shown = path.strip_prefix(working_dir).unwrap_or(path);
         let file = shown.display().to_string();
-        match String::from_utf8(bytes) {
+        match String::from_utf8(content.bytes.clone()) {
             Ok(text) => Ok(Source {
-                exposure: exposure(path, &metadata),
+                exposure: exposure(path, &content.metadata),
                 ..Source::new(file, text)
             }),
             Err(error) => {

@@ -1,6 +1,7 @@
 //! The configuration file: seen to change, read again, and applied as far as a running server can.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -10,7 +11,7 @@ use tracing::{error, info, warn};
 use super::Reconciler;
 use crate::auth;
 use crate::config::document_root;
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, Reading};
 use crate::logging;
 use crate::plugin::trust;
 use crate::process::regular_file::is_absence;
@@ -38,8 +39,10 @@ pub(super) struct ConfigFile {
     presence: Presence,
     /// Whether the log says which of the handlers that the configuration names are not there.
     are_names_told: bool,
-    /// What is in the way of reading it, and is no fault of its content.
-    trouble: Option<ReadFailure>,
+    /// The files that are broken, it or those that it names.
+    refused: BTreeMap<PathBuf, ReadFailure>,
+    /// When all is read again though nothing has changed.
+    again: Option<Instant>,
     /// An operator's request to read it, and the time at which that is done.
     request: Option<(Arc<AtomicBool>, Instant)>,
     /// The time before which no further request is served.
@@ -100,11 +103,12 @@ impl Presence {
     }
 }
 
+/// What is wrong with a file.
 #[derive(Debug)]
 struct ReadFailure {
     told: String,
-    /// The time at which it is read again.
-    again: Instant,
+    /// Whether it may be right without a change of the configuration file.
+    is_passing: bool,
 }
 
 impl ConfigFile {
@@ -123,7 +127,8 @@ impl ConfigFile {
             read: stamp,
             presence: Presence::There,
             are_names_told: false,
-            trouble: None,
+            refused: BTreeMap::new(),
+            again: None,
             request: None,
             pause_until: Instant::now(),
         }
@@ -196,12 +201,9 @@ impl Reconciler {
             file.since = now;
         }
         if file.read == Some(stamp) {
-            match &file.trouble {
+            match file.again {
                 None => return,
-                Some(trouble) if now < trouble.again => {
-                    let again = trouble.again;
-                    return self.due(again);
-                }
+                Some(again) if now < again => return self.due(again),
                 Some(_) => {}
             }
         }
@@ -238,36 +240,50 @@ impl Reconciler {
         }
     }
 
-    /// Reads the configuration and applies it; a broken one changes nothing.
+    /// Reads the configuration and applies it. A file that is broken changes nothing of what it said before.
     pub(super) fn reread(&mut self, asker: Asker) {
         match (self.config_file.reread)() {
-            Ok(config) => {
-                if self.config_file.trouble.take().is_some() {
-                    info!("the configuration can be read again");
-                }
+            Ok(Reading { config, refused }) => {
+                let of_file = refused.into_iter().map(|it| (it.path, it.error));
+                self.note_refused(of_file.collect(), asker);
                 self.apply(config);
             }
             Err(error) => {
-                let told = error.to_string();
-                let config_error = error.downcast_ref::<ConfigError>();
-                let trouble = &mut self.config_file.trouble;
-                let before = trouble.take();
-                if config_error.is_some_and(ConfigError::is_passing) {
-                    let again = Instant::now() + RETRY_DELAY;
-                    *trouble = Some(ReadFailure {
-                        told: told.clone(),
-                        again,
-                    });
-                    self.due(again);
-                }
-                let is_news = before.is_none_or(|before| before.told != told);
-                if is_news || asker == Asker::Operator {
-                    error!(
-                        error = told,
-                        "configuration refused, the old one keeps serving"
-                    );
-                }
+                let file = self.config.load().file_to_write().map(Path::to_owned);
+                self.note_refused(vec![(file.unwrap_or_default(), error)], asker);
             }
+        }
+    }
+
+    /// Logs once what is wrong with each file, and has those read again that may be right without a change.
+    fn note_refused(&mut self, refused: Vec<(PathBuf, ConfigError)>, asker: Asker) {
+        let before = std::mem::take(&mut self.config_file.refused);
+        self.config_file.again = None;
+        for (path, error) in refused {
+            let told = error.to_string();
+            let is_passing = error.is_passing();
+            if is_passing {
+                let again = Instant::now() + RETRY_DELAY;
+                self.config_file.again = Some(again);
+                self.due(again);
+            }
+            let is_news = before.get(&path).is_none_or(|before| before.told != told);
+            if is_news || asker == Asker::Operator {
+                error!(
+                    file = %path.display(),
+                    error = told,
+                    "configuration refused, the old one keeps serving"
+                );
+            }
+            let failure = ReadFailure { told, is_passing };
+            self.config_file.refused.insert(path, failure);
+        }
+        let refused = &self.config_file.refused;
+        let is_mended = |(path, failure): (&PathBuf, &ReadFailure)| {
+            failure.is_passing && !refused.contains_key(path)
+        };
+        if before.iter().any(is_mended) {
+            info!("the configuration can be read again");
         }
     }
 
