@@ -97,16 +97,26 @@ fn a_websocket_and_pages_are_served_over_a_unix_socket() {
 fn the_url_that_the_log_shows_is_one_that_wshd_connect_takes() {
     for addresses in ["", "\"127.0.0.1:0\", "] {
         let (site, _) = site(addresses, "");
+        let strange = ["a b", "a?b", "a#b", "50%25", "t\u{e9}", "sub/a:/b"];
+        for name in strange {
+            site.add("echo_wsh", &format!("{name}_wsh.so"));
+        }
         let server = start(&site);
-        let line = server.line(&["handler answers", "handler=echo"]);
-        let url = line.split("url=").nth(1).expect("a URL");
+        for name in strange.into_iter().chain(["echo"]) {
+            let handler = match name.contains(' ') {
+                true => format!("handler={name:?} "),
+                false => format!("handler={name} "),
+            };
+            let line = server.line(&["handler answers", &handler]);
+            let url = line.split("url=").nth(1).expect("a URL");
 
-        let client = Server::bare(&site).args(["connect", url, "-m", "Hello", "-n", "1"]);
-        let output = client.output();
+            let client = Server::bare(&site).args(["connect", url, "-m", "Hello", "-n", "1"]);
+            let output = client.output();
 
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(0), "{url}: {said}");
-        assert_eq!(output.stdout, b"Hello\n", "{url}");
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(0), "{url}: {said}");
+            assert_eq!(output.stdout, b"Hello\n", "{url}");
+        }
     }
 }
 

@@ -11,17 +11,18 @@ const pages = { "/chat": "chat.html", "/benchmark_helper": "benchmark.html", "/e
 class Card {
   constructor(path) {
     const copy = document.getElementById("handler").content.cloneNode(true);
-    this.path = path;
     this.element = copy.firstElementChild;
     this.log = this.part(".log");
     this.message = this.part(".message");
     this.connectButton = this.part(".connect");
     this.socket = null;
 
-    this.part(".path").textContent = path;
-    this.log.setAttribute("aria-label", `Session with ${path}`);
-    this.message.setAttribute("aria-label", `Message to ${path}`);
-    this.part(".console").href = `console.html?path=${encodeURIComponent(path)}`;
+    this.url = wsh.url(wsh.encoded(path));
+    const shown = wsh.plain(path);
+    this.part(".path").textContent = shown;
+    this.log.setAttribute("aria-label", `Session with ${shown}`);
+    this.message.setAttribute("aria-label", `Message to ${shown}`);
+    this.part(".console").href = `console.html?path=${encodeURIComponent(wsh.encoded(path))}`;
     if (pages[path]) {
       this.part(".page").href = pages[path];
       this.part(".page").hidden = false;
@@ -59,7 +60,7 @@ class Card {
     this.part(".description").hidden = description === null;
     this.part(".kept").textContent = whatIsKept(kept);
     this.part(".kept").hidden = this.part(".kept").textContent === "";
-    this.part(".refusal").textContent = refusal ?? "";
+    this.part(".refusal").textContent = wsh.plain(refusal ?? "");
     this.part(".refusal").hidden = refusal === null;
     this.isServed = generation !== null;
     if (!this.socket) this.state(this.isServed ? "closed" : "gone", this.isServed ? "not connected" : "refused");
@@ -79,7 +80,7 @@ class Card {
       this.socket.close(1000);
       return;
     }
-    const socket = wsh.open(wsh.url(this.path));
+    const socket = wsh.open(this.url);
     let wasOpen = false;
     this.socket = socket;
     this.state("connecting", "connecting");

@@ -12,10 +12,20 @@ const wsh = {
     return new URLSearchParams(location.search).get("server") || "localhost:9998";
   },
 
-  // `/echo` as a WebSocket URL on this server.
-  url(path) {
+  // A path as a URL has it: `/a%3Fb` for `/a?b`.
+  encoded(path) {
+    return encodeURI(path).replace(/[?#]/g, encodeURIComponent);
+  },
+
+  // `/echo`, with what else is in a URL behind it, as a WebSocket URL on this server.
+  url(target) {
     const scheme = location.protocol === "https:" ? "wss:" : "ws:";
-    return `${scheme}//${this.server()}${path}`;
+    return `${scheme}//${this.server()}${target}`;
+  },
+
+  // A text without what could break its line, or reverse what is shown behind it.
+  plain(text) {
+    return text.replace(/[\p{Cc}\u202a-\u202e\u2066-\u2069]/gu, encodeURIComponent);
   },
 
   // A WebSocket that is closed when the reader leaves the page. A browser may keep that page for a while, to show it again as

@@ -24,6 +24,7 @@ use crate::connection::overlay::Overlay;
 use crate::connection::refusal_log::RefusalLog;
 use crate::connection::server::Server;
 use crate::connection::stopping::Stopping;
+use crate::http::target::encode_path;
 use crate::last_resort;
 use crate::reload::{Control, Reread, StartError};
 use crate::runtime::memory;
@@ -177,7 +178,8 @@ impl Serving {
         }
         drop(alive);
         for handler in self.server.router.names() {
-            info!(%handler, url = %format_args!("{}/{handler}", urls.sessions), "handler answers");
+            let path = encode_path(&format!("/{handler}"));
+            info!(%handler, url = %format_args!("{}{path}", urls.sessions), "handler answers");
         }
         if has_pages {
             info!(url = %format_args!("{}/", urls.pages), "pages");

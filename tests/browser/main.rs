@@ -154,6 +154,7 @@ const CASES: &[(&str, Case)] = cases! {
         two_pages_share_the_socket_of_a_shared_worker;
     pages:
         the_index_lists_the_handlers_and_talks_to_them
+        the_index_and_the_console_reach_a_handler_whatever_its_name
         the_index_says_why_a_handler_was_refused
         the_console_shows_what_the_browser_sees
         the_benchmark_passes_messages_both_ways_in_the_window_and_in_a_worker

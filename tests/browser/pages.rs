@@ -1,8 +1,10 @@
 //! The pages of handlers/www: the index, the console, the benchmark, the first handler, and what all of them have.
 
+use std::fs;
+
 use serde_json::json;
 
-use crate::artifacts::page_file;
+use crate::artifacts::{artifacts, page_file};
 use crate::browser::Browser;
 use crate::page::Page;
 use crate::server::{Server, TALKED_TO};
@@ -34,6 +36,24 @@ pub(crate) fn the_index_lists_the_handlers_and_talks_to_them(browser: &Browser) 
 
     page.click(&format!("{ECHO} .connect"));
     page.sees(&format!("{ECHO} .log"), "closed: code 1000, clean");
+    assert_eq!(browser.complaints(), [""; 0]);
+}
+
+pub(crate) fn the_index_and_the_console_reach_a_handler_whatever_its_name(browser: &Browser) {
+    let echo = fs::read(artifacts().plugin("echo_wsh")).expect("a plugin");
+    let server = Server::with_pages()
+        .plugin("a?b#c 50%25\u{e9}\u{202e}_wsh", &echo)
+        .start();
+
+    let page = browser.open(&server.page(""));
+
+    let card = "#handlers > :nth-child(1)";
+    page.sees(&format!("{card} .path"), "/a?b#c 50%25\u{e9}%E2%80%AE");
+    talk(&page, card, "hello");
+    page.sees(&format!("{card} .received"), "hello");
+    page.click(&format!("{card} .console"));
+    page.click("#connect");
+    page.sees("#ready-state", "1 (open)");
     assert_eq!(browser.complaints(), [""; 0]);
 }
 

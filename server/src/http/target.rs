@@ -1,6 +1,6 @@
 //! The request target, which says the path (RFC 9112 §3.2).
 
-use percent_encoding::percent_decode;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, utf8_percent_encode};
 
 use crate::config::authority::Authority;
 
@@ -102,6 +102,11 @@ pub(crate) fn raw_path(target: &[u8]) -> Option<(&str, Option<&str>)> {
     })
 }
 
+/// The path as a URL has it. A target with it is parsed into the same path.
+pub(crate) fn encode_path(path: &str) -> String {
+    utf8_percent_encode(path, ESCAPED_IN_PATH).to_string()
+}
+
 /// Splits an absolute target into its scheme, its authority and what follows.
 fn split_origin(target: &str) -> Option<(Scheme, &str, &str)> {
     let (scheme, rest) = target.split_once("://")?;
@@ -111,9 +116,35 @@ fn split_origin(target: &str) -> Option<(Scheme, &str, &str)> {
     Authority::parse(authority).map(|_| (scheme, authority, rest))
 }
 
+/// Everything but the unreserved characters (RFC 3986 §2.3).
+pub(crate) const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+const ESCAPED_IN_PATH: &AsciiSet = &ESCAPED.remove(b'/');
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_url_of_any_path_leads_to_that_path() {
+        for (path, encoded) in [
+            ("/", "/"),
+            ("/sub/tea", "/sub/tea"),
+            ("/a.b-c_d~e", "/a.b-c_d~e"),
+            ("/a b", "/a%20b"),
+            ("/a?b", "/a%3Fb"),
+            ("/a#b", "/a%23b"),
+            ("/50%25", "/50%2525"),
+            ("/\u{e9}\u{202e}\n", "/%C3%A9%E2%80%AE%0A"),
+        ] {
+            assert_eq!(encode_path(path), encoded);
+            let parsed = Target::parse(encoded.as_bytes()).expect("a target");
+            assert_eq!(parsed.path, path);
+        }
+    }
 
     #[test]
     fn a_path_is_decoded_once_and_its_query_is_left_alone() {

@@ -8,7 +8,8 @@ use std::path::Path;
 
 use percent_encoding::{percent_decode, percent_encode};
 
-use super::lookup::{ESCAPED, below, is_public};
+use super::lookup::{below, is_public};
+use crate::http::target::ESCAPED;
 
 /// What a directory shows.
 #[derive(Debug, PartialEq, Eq)]

@@ -8,11 +8,12 @@ use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, percent_encode};
+use percent_encoding::{percent_decode, percent_encode};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
 
 use super::directory_listing::DirectoryListing;
+use crate::http::target::ESCAPED;
 use crate::process::optional::{Optional, is_allowed};
 use crate::process::regular_file::{self, Links};
 
@@ -169,12 +170,6 @@ fn says_nothing_there(error: &io::Error) -> bool {
 const INDEX: &str = "index.html";
 /// How the names of compiled handlers end.
 const PLUGIN_ENDINGS: [&str; 3] = ["_wsh.so", "_wsh.dylib", "_wsh.dll"];
-/// Everything but the unreserved characters (RFC 3986 §2.3).
-pub(super) const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
 
 #[cfg(test)]
 mod tests {
