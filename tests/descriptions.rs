@@ -59,7 +59,7 @@ fn a_description_is_one_line_and_is_read_no_further_than_its_table_goes() {
         patch.bytes_at(at, &field)
     };
     let full = [b'x'; DESCRIPTION_BYTES];
-    let cases: [(&str, Patch, Value); 8] = [
+    let cases: [(&str, Patch, Value); 9] = [
         // A table of ABI 1.0 as it was first, and one that ends within the field.
         (
             "a",
@@ -94,6 +94,11 @@ fn a_description_is_one_line_and_is_read_no_further_than_its_table_goes() {
             json!("two [31m lines"),
         ),
         ("h", described(b"\xff\xc3"), json!("\u{fffd}\u{fffd}")),
+        (
+            "i",
+            described("a\u{202e}b\u{2066}c\u{2028}d".as_bytes()),
+            json!("a b c d"),
+        ),
     ];
     let site = Site::empty();
     let mut expected = Vec::new();
@@ -108,4 +113,27 @@ fn a_description_is_one_line_and_is_read_no_further_than_its_table_goes() {
     for name in ["a", "b", "e", "f", "h"] {
         assert_eq!(server.connect(&format!("/{name}")).ask("hello"), "hello");
     }
+}
+
+#[test]
+fn a_check_shows_on_one_line_what_a_name_of_a_file_has_in_it() {
+    let site = Site::empty();
+    site.add("echo_wsh", "e\u{1b}[31mx_wsh.so");
+    site.add("echo_wsh", "f\ngood: \u{202e}_wsh.so");
+    site.add_bytes(b"no library", "g\nwshd: \u{1b}[31m_wsh.so");
+
+    let output = Server::bare(&site).arg("check").output();
+
+    let [good, bad] = [&output.stdout, &output.stderr].map(|it| String::from_utf8_lossy(it));
+    let about = "(Sends every message back)";
+    assert_eq!(
+        good,
+        format!(
+            "good: /e\\u{{1b}}[31mx e\\u{{1b}}[31mx_wsh.so {about}\n\
+             good: /f\\ngood: \\u{{202e}} f\\ngood: \\u{{202e}}_wsh.so {about}\n"
+        )
+    );
+    let begins = "wshd: cannot load `g\\nwshd: \\u{1b}[31m_wsh.so`: ";
+    assert!(bad.starts_with(begins), "{bad}");
+    assert_eq!(bad.lines().count(), 1, "{bad}");
 }

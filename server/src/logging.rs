@@ -148,6 +148,13 @@ pub fn say(text: &str) {
     writer::write_text(format!("{text}\n").as_bytes());
 }
 
+/// The text on one line that steers no terminal: what is invisible in it is written as an escape, as in the log.
+pub fn on_one_line(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    value::push_message(&mut line, text);
+    line
+}
+
 /// Waits until all that was logged is written, for at most `limit`.
 pub fn flush(limit: Duration) {
     writer::flush(limit);

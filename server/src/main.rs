@@ -245,26 +245,27 @@ fn check(config: &Config) -> u8 {
     let mut out = std::io::stdout().lock();
     for plugin in &report.good {
         let (name, path) = (&plugin.name, shown(&plugin.path, config).display());
+        let mut line = format!("good: /{name} {path}");
+        if !plugin.description.is_empty() {
+            line += &format!(" ({})", plugin.description);
+        }
         // It fails when the reader has gone.
-        let _ = match &*plugin.description {
-            "" => writeln!(out, "good: /{name} {path}"),
-            description => writeln!(out, "good: /{name} {path} ({description})"),
-        };
+        let _ = writeln!(out, "{}", logging::on_one_line(&line));
     }
     let good = report.good.iter().map(|plugin| &plugin.name);
     let known: Vec<String> = good.chain(&report.refused).cloned().collect();
     let unknown = config.unknown_handlers(&known);
     for sentence in report.bad.iter().chain(&report.bad_tls) {
-        blame(sentence);
+        blame(&logging::on_one_line(sentence));
     }
     for fault in &unknown {
         blame(&format!("{fault:#}"));
     }
     for sentence in report.emptiness.iter().chain(&report.notes) {
-        note(sentence);
+        note(&logging::on_one_line(sentence));
     }
     for sentence in config.rules_without_handler(&known) {
-        note(&sentence);
+        note(&logging::on_one_line(&sentence));
     }
     // A route may hide a handler on purpose, so this is no reason to fail. The handlers of topics may come later, and
     // topics may be shared on purpose.

@@ -17,7 +17,7 @@ use super::handler::HandlerSource;
 use super::handlers::{Handlers, may_exist};
 use super::library_dir::LibraryDir;
 use super::outcome::{HandlerState, NotServed};
-use super::report::{Address, say};
+use super::report::{Address, say, say_line};
 use super::sources::{Changes, Sources};
 use super::tree;
 use crate::connection::overlay::Overlay;
@@ -123,16 +123,18 @@ impl<L: FnMut() -> Vec<Change>> BuildLoop<L> {
         for (name, handler) in &self.handlers.by_name {
             let url = self.address.handler(&handler.route());
             match self.states.get(name) {
-                Some(state) if state.generation.is_some() => say(format!("{name:width$}  {url}")),
+                Some(state) if state.generation.is_some() => {
+                    say_line(format!("{name:width$}  {url}"))
+                }
                 state => {
                     let failure = state.and_then(|state| state.failure.as_ref());
                     let why = failure.map_or("not built", NotServed::name);
-                    say(format!("{name:width$}  {why}; will answer at {url}"));
+                    say_line(format!("{name:width$}  {why}; will answer at {url}"));
                 }
             }
         }
         if self.address.has_pages {
-            say(format!("{:width$}  {}", "pages", self.address.pages()));
+            say_line(format!("{:width$}  {}", "pages", self.address.pages()));
         }
     }
 
@@ -153,7 +155,7 @@ impl<L: FnMut() -> Vec<Change>> BuildLoop<L> {
                 state.generation = Some(generation);
                 state.failure = None;
                 let url = self.address.handler(&handler.route());
-                say(format!("{}: loaded, answers at {url}", handler.name));
+                say_line(format!("{}: loaded, answers at {url}", handler.name));
             }
         }
         self.show_failures();
@@ -252,10 +254,10 @@ impl<L: FnMut() -> Vec<Change>> BuildLoop<L> {
                     true => "it is not built any more",
                     false => "its sources are gone",
                 };
-                say(format!("{name}: {why}, and its library removed"));
+                say_line(format!("{name}: {why}, and its library removed"));
             }
             Ok(false) => {}
-            Err(error) => say(format!("{name}: cannot remove its library: {error}")),
+            Err(error) => say_line(format!("{name}: cannot remove its library: {error}")),
         }
     }
 

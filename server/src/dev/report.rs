@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::http::target::encode_path;
 use crate::logging;
 
 /// The address at which the server answers.
@@ -18,7 +19,8 @@ pub(crate) struct Address {
 impl Address {
     /// The URL of the handler at this route.
     pub(crate) fn handler(self, route: &str) -> String {
-        format!("ws{}://localhost:{}{route}", self.s(), self.port)
+        let path = encode_path(route);
+        format!("ws{}://localhost:{}{path}", self.s(), self.port)
     }
 
     /// What the schemes of TLS have more.
@@ -66,7 +68,12 @@ impl fmt::Display for LiveTimes {
     }
 }
 
-/// Writes one line, and does not wait for a terminal that is stopped.
+/// Writes one line of our own words, in which no name of a file steers the terminal.
+pub(crate) fn say_line(line: impl fmt::Display) {
+    logging::say(&logging::on_one_line(&line.to_string()));
+}
+
+/// Writes a text, also one with the colours of a compiler, and does not wait for a terminal that is stopped.
 pub(crate) fn say(line: impl fmt::Display) {
     logging::say(&line.to_string());
 }
@@ -74,6 +81,19 @@ pub(crate) fn say(line: impl fmt::Display) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_is_shown_as_a_url_has_it() {
+        let address = Address {
+            port: 1,
+            is_tls: true,
+            has_pages: false,
+        };
+        assert_eq!(
+            address.handler("/sub/a b?"),
+            "wss://localhost:1/sub/a%20b%3F"
+        );
+    }
 
     #[test]
     fn times_are_told_in_the_units_that_people_feel() {

@@ -206,12 +206,17 @@ fn is_of_the_system(library: &str) -> bool {
         || name.starts_with("ld-linux")
 }
 
-/// NUL-padded text, as one line: a control character could break a line of the log.
+/// NUL-padded text, as one line in which each character stands where it was written.
 fn text(field: &[u8]) -> String {
     let text = field.split(|byte| *byte == 0).next().unwrap_or_default();
     let text = String::from_utf8_lossy(text);
-    let printable = text.replace(char::is_control, " ");
+    let printable = text.replace(changes_the_line, " ");
     printable.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Whether a character can break a line, steer a terminal, or reverse what is shown behind it (UAX #9).
+fn changes_the_line(character: char) -> bool {
+    character.is_control() || matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 fn malformed(error: object::read::Error) -> Refusal {

@@ -10,7 +10,7 @@ use crate::dev::feedback::Questions;
 use crate::dev::handler::{HandlerSource, Recipe};
 use crate::dev::messages::{Artifact, Built, plain};
 use crate::dev::outcome::BuildResult;
-use crate::dev::report::say;
+use crate::dev::report::{say, say_line};
 use crate::dev::sources::Sources;
 use crate::dev::tree;
 use crate::reload::Change;
@@ -47,7 +47,7 @@ impl<L: FnMut() -> Vec<Change>> BuildLoop<L> {
         );
         for file in generated {
             let file = file.strip_prefix(&self.root).unwrap_or(&file).display();
-            say(format!(
+            say_line(format!(
                 "{file} changes during each build, so the build writes it, and it starts no further one; \
                  if you have saved it, save it once more"
             ));
@@ -125,7 +125,7 @@ impl<L: FnMut() -> Vec<Change>> BuildLoop<L> {
             let library = artifact.as_ref().ok().map(|artifact| &artifact.library);
             let placed = library.map(|library| self.library_dir.put(&handler.name, library));
             let placed = placed.transpose().unwrap_or_else(|error| {
-                say(format!(
+                say_line(format!(
                     "{}: cannot copy its library: {error}",
                     handler.name
                 ));
@@ -154,7 +154,7 @@ impl<L: FnMut() -> Vec<Change>> BuildLoop<L> {
         for one in finished {
             let state = self.states.entry(one.handler.name.clone()).or_default();
             if let Some(line) = one.conclude(state, saved, self.address) {
-                say(line);
+                say_line(line);
             }
         }
         self.show_failures();
