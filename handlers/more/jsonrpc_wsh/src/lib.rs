@@ -6,7 +6,7 @@
 //! {"id":1,"jsonrpc":"2.0","result":42}
 //! ```
 //!
-//! The methods are `add`, with two numbers by position, and `greet`, with `name` by name.
+//! The methods are `add`, with two numbers by position, and `greet`, with `name` by name. A batch has at most 100 calls.
 
 #[cfg(test)]
 mod tests;
@@ -51,6 +51,11 @@ fn call(method: &str, params: Value) -> Result<Value, Failure> {
 fn answer(message: &[u8]) -> Option<Value> {
     match serde_json::from_slice(message) {
         Err(_) => Some(failed(&Value::Null, (-32700, "Parse error"))),
+        // The answer to a call may be many times as long as the call.
+        Ok(Value::Array(batch)) if batch.len() > BATCH_CALLS_MAX => Some(failed(
+            &Value::Null,
+            (-32000, "A batch has at most 100 calls"),
+        )),
         Ok(Value::Array(batch)) if !batch.is_empty() => {
             let answers: Vec<Value> = batch.into_iter().filter_map(answer_one).collect();
             (!answers.is_empty()).then_some(Value::Array(answers))
@@ -88,5 +93,7 @@ fn answer_one(request: Value) -> Option<Value> {
 fn failed(id: &Value, (code, message): Failure) -> Value {
     json!({"jsonrpc": "2.0", "error": {"code": code, "message": message}, "id": id})
 }
+
+const BATCH_CALLS_MAX: usize = 100;
 
 wsh::handler!(async serve, restarts);

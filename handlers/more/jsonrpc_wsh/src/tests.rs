@@ -82,3 +82,14 @@ fn a_notification_gets_no_answer_and_a_batch_one_message() {
         ]))
     );
 }
+
+#[test]
+fn a_batch_of_any_length_gets_a_short_answer() {
+    let batch = |calls: usize| format!("[{}]", vec!["1"; calls].join(","));
+    let invalid = error(Value::Null, -32600, "Invalid Request");
+    let too_long = error(Value::Null, -32000, "A batch has at most 100 calls");
+
+    assert_eq!(ask(&batch(100)), Some(Value::Array(vec![invalid; 100])));
+    assert_eq!(ask(&batch(101)), Some(too_long.clone()));
+    assert_eq!(ask(&batch(500_000)), Some(too_long));
+}
