@@ -83,6 +83,26 @@ fn an_upload_tells_its_progress_and_is_kept_only_if_it_is_whole() {
 }
 
 #[test]
+fn an_upload_that_cannot_be_written_is_logged_with_the_reason_for_it() {
+    let site = Site::with(&["upload_wsh"]);
+    // No user can make a file there.
+    let error = fs::File::create_new("/sys/file").expect_err("sysfs has no such file");
+    let config = "[handler.upload]\nconfig = { directory = \"/sys\" }\n";
+    site.write("config.toml", config);
+    let server = Server::start(&site);
+
+    let mut client = server.connect("/upload");
+    client.send("x");
+
+    assert_eq!(client.close_code(), 1011);
+    server.line(&[
+        "callback failed",
+        "handler=\"upload\"",
+        &format!("error=\"{error}\""),
+    ]);
+}
+
+#[test]
 fn a_countdown_counts_seconds() {
     let (_site, server) = server("countdown");
     let mut client = server.connect("/countdown");

@@ -38,10 +38,15 @@ fn upload(conn: BlockingConn, uploads: &Uploads) -> Result {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
         let path = directory.join(format!("upload-{}-{}", now.as_nanos(), conn.id()));
         let is_whole = write_file(&conn, first, &path, uploads.bytes_max);
-        if uploads.directory.is_none() || !matches!(is_whole, Ok(true)) {
-            fs::remove_file(&path)?;
-        }
+        let is_kept = uploads.directory.is_some() && matches!(is_whole, Ok(true));
+        let removed = if is_kept {
+            Ok(())
+        } else {
+            fs::remove_file(&path)
+        };
+        // Why a file was not written says more than why it cannot be removed.
         is_whole?;
+        removed?;
     }
     Ok(())
 }
