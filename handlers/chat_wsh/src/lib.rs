@@ -49,7 +49,7 @@ async fn chat(conn: &mut AsyncConn<String>, request: &Request<'_>, chat: &Chat) 
             return Ok(conn.close(1003, "text only")?);
         };
         // One message is one line, so that no member can write a second line that looks like the room's.
-        let line = format!("{}: {}", conn.state, text.replace(char::is_control, " "));
+        let line = format!("{}: {}", conn.state, text.replace(changes_the_line, " "));
         match text {
             "" => {}
             "/who" => conn.send(format!("* {}", here(conn, room).await?)).await?,
@@ -58,6 +58,12 @@ async fn chat(conn: &mut AsyncConn<String>, request: &Request<'_>, chat: &Chat) 
         }
     }
     Ok(())
+}
+
+/// Whether a character breaks a line, steers a terminal, or changes the order in which the line is shown (UAX #9).
+fn changes_the_line(letter: char) -> bool {
+    let is_break_or_order = matches!(letter, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    letter.is_control() || is_break_or_order
 }
 
 /// Enters a room and answers the name that the member has there.

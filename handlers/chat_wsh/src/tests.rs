@@ -231,6 +231,16 @@ fn a_full_room_is_not_listed_to_its_end() {
 }
 
 #[test]
+fn a_message_is_one_line_in_the_order_in_which_it_is_shown() {
+    let mut ann = join(&chat_server(), "/?room=line&name=ann");
+    next(&mut ann);
+
+    ann.send("a\n\u{1b}b\u{85}c\u{2028}* d\u{2029}e\u{202a}f\u{202e}g\u{2066}h\u{2069}i");
+
+    assert_eq!(next(&mut ann), "ann: a  b c * d e f g h i");
+}
+
+#[test]
 fn binary_messages_end_the_session_with_1003() {
     let mut ann = join(&chat_server(), "/?room=bytes&name=ann");
 
