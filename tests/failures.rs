@@ -62,6 +62,18 @@ fn handshakes() -> Vec<(&'static str, String, u16, &'static str)> {
             "",
         ),
         (
+            "lines that end in LF alone",
+            opening("/features", "").replace("\r\n", "\n"),
+            400,
+            "",
+        ),
+        (
+            "a folded line",
+            opening("/features", "X: a\r\n b\r\n"),
+            400,
+            "",
+        ),
+        (
             "no Connection",
             changed("Connection: Upgrade\r\n", ""),
             400,

@@ -82,6 +82,9 @@ def probes():
                  "Sec-WebSocket-Protocol: echo", "Sec-WebSocket-Protocol: other", "Sec-WebSocket-Protocol: ",
                  "Sec-WebSocket-Protocol: a b"):
         yield line.replace("!", ""), opening("/echo", line), []
+    yield "lines that end in LF", opening().replace(b"\r\n", b"\n"), []
+    yield "a folded line", opening("/echo", "X: a\r\n b"), []
+    yield "two Host lines", opening("/echo", "Host: localhost"), []
     for offer in ("", ",", "foo;", 'foo; a="b', "foo; a=1", "permessage-deflate", "permessage-deflate, deflate-frame",
                   "permessage-deflate; foo, permessage-deflate"):
         yield "offers `%s`" % offer, opening("/echo", "Sec-WebSocket-Extensions: " + offer), []
