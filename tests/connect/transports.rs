@@ -70,6 +70,24 @@ fn a_server_with_tls_is_trusted_by_its_ca_or_not_at_all() {
 }
 
 #[test]
+fn a_server_that_shows_the_certificate_of_a_ca_is_refused_with_the_way_out() {
+    let site = Site::with(&["echo_wsh"]);
+    let tls = Tls::new(&site);
+    tls.write(&tls.authority.own());
+    let server = tls.builder(&site).start();
+    let port = server.port();
+
+    let url = format!("wss://localhost:{port}/echo");
+    let output = connect(&["--ca", &tls.ca(), "-m", "x", &url], "");
+
+    let said = format!(
+        "wshd: cannot connect to `localhost:{port}`: its certificate is not trusted: it is a CA's, and a server has one of \
+         its own: `basicConstraints=CA:FALSE` makes one; `--ca FILE` names another CA, `--insecure` takes any certificate\n"
+    );
+    ended(&output, 1, "", &said);
+}
+
+#[test]
 fn plain_http_and_tls_that_meet_are_told_apart() {
     let site = Site::with(&["echo_wsh"]);
     let tls = Tls::new(&site);

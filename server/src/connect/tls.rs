@@ -9,8 +9,8 @@ use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::sign::SingleCertAndKey;
 use rustls::{
-    AlertDescription, ClientConfig, DigitallySignedStruct, Error, InvalidMessage, RootCertStore,
-    SignatureScheme,
+    AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, Error, InvalidMessage,
+    RootCertStore, SignatureScheme,
 };
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -96,11 +96,25 @@ fn roots(file: Option<&Path>) -> Result<RootCertStore, TlsError> {
 /// What a failed handshake means.
 fn meaning(source: io::Error) -> TlsError {
     match tls_error(&source) {
-        Some(Error::InvalidCertificate(why)) => TlsError::Untrusted {
-            why: why.to_string(),
-        },
+        Some(Error::InvalidCertificate(why)) => TlsError::Untrusted { why: fault_of(why) },
         Some(Error::InvalidMessage(InvalidMessage::InvalidContentType)) => TlsError::NotTls,
         _ => refusal(&source).unwrap_or(TlsError::Handshake { source }),
+    }
+}
+
+/// What is wrong with a certificate. The rarer faults have only the names that webpki gives them.
+fn fault_of(why: &CertificateError) -> String {
+    let CertificateError::Other(other) = why else {
+        return why.to_string();
+    };
+    let name = other.0.to_string();
+    match &*name {
+        "CaUsedAsEndEntity" => "it is a CA's, and a server has one of its own: \
+             `basicConstraints=CA:FALSE` makes one"
+            .to_owned(),
+        "UnsupportedCertVersion" => "it is not of version 3 of X.509".to_owned(),
+        // The fields behind a name are bytes.
+        name => name.split(' ').next().unwrap_or(name).to_owned(),
     }
 }
 

@@ -44,6 +44,14 @@ impl Authority {
         &self.pem
     }
 
+    /// The CA's own certificate and key.
+    pub(crate) fn own(&self) -> Issued {
+        Issued {
+            certificate: self.pem.clone(),
+            key: self.issuer.key().serialize_pem(),
+        }
+    }
+
     /// The CA as what a peer trusts.
     pub(crate) fn roots(&self) -> RootCertStore {
         let mut roots = RootCertStore::empty();
