@@ -35,6 +35,8 @@ pub(super) enum AddressError {
     Scheme { scheme: String },
     #[error("`{found}` names no socket: wants `ws+unix:/run/wshd.sock:/echo`")]
     NoSocket { found: String },
+    #[error("`{found}` names a user: `--user NAME:PASSWORD` sends one")]
+    User { found: String },
     #[error("a URL of a WebSocket has no fragment: write `%23` for the `#` in `{found}`")]
     Fragment { found: String },
 }
@@ -59,18 +61,26 @@ impl Address {
         }
         let (is_tls, rest) = match url.split_once("://") {
             None => (false, url),
-            Some(("ws" | "http", rest)) => (false, rest),
-            Some(("wss" | "https", rest)) => (true, rest),
-            Some((scheme, _)) => {
-                return Err(AddressError::Scheme {
-                    scheme: format!("{scheme}://"),
-                });
-            }
+            // Schemes know no case (RFC 3986 §3.1).
+            Some((scheme, rest)) => match &*scheme.to_ascii_lowercase() {
+                "ws" | "http" => (false, rest),
+                "wss" | "https" => (true, rest),
+                _ => {
+                    return Err(AddressError::Scheme {
+                        scheme: format!("{scheme}://"),
+                    });
+                }
+            },
         };
         let (authority, target) = split_target(rest);
+        if authority.contains('@') {
+            return Err(AddressError::User {
+                found: url.to_owned(),
+            });
+        }
         let parsed: http::uri::Authority = authority.parse().map_err(|_| no_url())?;
         let host = parsed.host();
-        if host.is_empty() || authority.contains('@') || target.parse::<http::Uri>().is_err() {
+        if host.is_empty() || target.parse::<http::Uri>().is_err() {
             return Err(no_url());
         }
         let default_port = if is_tls { 443 } else { 80 };
@@ -163,6 +173,7 @@ mod tests {
             ("wss://a.example/x", "a.example", 443, "/x", "a.example"),
             ("https://a.example:80", "a.example", 80, "/", "a.example:80"),
             ("ws://[::1]:9998/x", "::1", 9998, "/x", "[::1]:9998"),
+            ("WS://A.example/X", "A.example", 80, "/X", "A.example"),
         ] {
             let server = ServerAddress::Tcp {
                 host: host.to_owned(),
@@ -208,20 +219,17 @@ mod tests {
                 "`ws+unix::/echo` names no socket: wants `ws+unix:/run/wshd.sock:/echo`",
             ),
             (
+                "ws://ann:pw@a/",
+                "`ws://ann:pw@a/` names a user: `--user NAME:PASSWORD` sends one",
+            ),
+            (
                 "ws://a/b#c",
                 "a URL of a WebSocket has no fragment: write `%23` for the `#` in `ws://a/b#c`",
             ),
         ] {
             assert_eq!(Address::parse(url).unwrap_err().to_string(), error);
         }
-        for url in [
-            "",
-            "ws://",
-            "ws://a b/",
-            "ws://u@a/",
-            "ws:///x",
-            "ws://a/\u{1}",
-        ] {
+        for url in ["", "ws://", "ws://a b/", "ws:///x", "ws://a/\u{1}"] {
             let error = Address::parse(url).unwrap_err();
             assert!(matches!(error, AddressError::NoUrl { .. }), "{url}");
         }
