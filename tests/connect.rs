@@ -110,9 +110,57 @@ fn a_transcript_is_that_of_pywebsockets_client() {
     ended(
         &output,
         0,
-        "Send: Hello\nRecv: Hello\nSend close\nRecv close\n",
+        "Send: Hello\nRecv: Hello\nSend close\nRecv ack\n",
         "",
     );
+    let output = connect(
+        &["--transcript", "-m", "Goodbye", "--wait", "forever", &url],
+        "",
+    );
+    let server_first = "Send: Goodbye\nRecv: Goodbye\nRecv close\nSend ack\n";
+    ended(&output, 0, server_first, "");
+}
+
+#[test]
+fn as_many_messages_are_printed_as_were_asked_for() {
+    let site = Site::with(&["echo_wsh"]);
+    let server = Server::start(&site);
+    let url = url(&server, "/echo");
+    let lines: String = (0..1000).map(|n| format!("{n}\n")).collect();
+
+    ended(&connect(&[&url, "-n", "1"], &lines), 0, "0\n", "");
+    let two = connect(&[&url, "-n", "2", "-m", "a", "-m", "b", "-m", "c"], "");
+    ended(&two, 0, "a\nb\n", "");
+}
+
+#[test]
+fn pings_do_not_keep_a_client_that_has_sent_all() {
+    let site = Site::with(&["echo_wsh"]);
+    let server = Server::start(&site);
+
+    let arguments = ["--ping", "0.02", "--wait", "0.3", "-m", "a"];
+    let output = connect(&[&arguments[..], &[&url(&server, "/echo")]].concat(), "");
+
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.stdout, b"a\n");
+    assert!(said.contains("pong after "), "{said}");
+    assert_eq!(output.status.code(), Some(0), "{said}");
+}
+
+#[test]
+fn a_message_that_cannot_be_printed_is_a_failure() {
+    let site = Site::with(&["echo_wsh"]);
+    let server = Server::start(&site);
+    let full = std::fs::File::create("/dev/full").expect("it is there");
+
+    let output = Command::new(env!("CARGO_BIN_EXE_wshd"))
+        .args(["connect", &url(&server, "/echo"), "-m", "a"])
+        .stdout(full)
+        .output()
+        .expect("wshd starts");
+
+    let said = "wshd: cannot write to stdout: No space left on device (os error 28)\n";
+    ended(&output, 1, "", said);
 }
 
 #[test]
@@ -188,6 +236,33 @@ fn the_close_frame_is_the_one_asked_for() {
     );
     ended(&output, 0, "", "");
     server.line(&["session closed", "path=/echo", "code=4000"]);
+
+    // A body is what was asked for, also where no peer may send it.
+    for (close, body) in [
+        ("1005", &b""[..]),
+        ("0 hi", b"\0\0hi"),
+        ("1006 hi", b"\x03\xeehi"),
+    ] {
+        let (url, serving) = server_of(move |stream| {
+            let mut socket = tungstenite::accept(stream).expect("a handshake");
+            let mut frame = vec![0; 6 + body.len()];
+            let stream = socket.get_mut();
+            stream.read_exact(&mut frame).expect("a Close frame");
+            let (head, payload) = frame.split_at(6);
+            assert_eq!(head[..2], [0x88, 0x80 | body.len() as u8]);
+            let payload = payload.iter().zip(head[2..].iter().cycle());
+            assert_eq!(payload.map(|(a, b)| a ^ b).collect::<Vec<_>>(), body);
+        });
+        connect(&["--wait", "0", "--close", close, &url], "");
+        serving.join().expect("the Close frame is as expected");
+    }
+    let reason = connect(&["--close", "1005 hi", "ws://localhost/"], "");
+    let said = String::from_utf8_lossy(&reason.stderr);
+    assert!(
+        said.contains("1005 stands for a Close frame without a code"),
+        "{said}"
+    );
+    assert_eq!(reason.status.code(), Some(2));
 }
 
 #[test]
@@ -366,4 +441,40 @@ fn in_a_terminal_lines_may_be_commands_and_nothing_that_comes_steers_it() {
     }
     assert!(!shown.contains("\u{1b}]0;"), "{shown}");
     assert_eq!(output.status.code(), Some(0), "{shown}");
+}
+
+#[test]
+fn in_a_terminal_two_ctrl_d_behind_a_line_without_a_break_end_it() {
+    let (url, serving) = server_of(|stream| {
+        let mut socket = tungstenite::accept(stream).expect("a handshake");
+        let first = socket.read().expect("a message");
+        assert_eq!(first.to_text().expect("text"), "a");
+        drain(socket);
+    });
+    let mut script = Command::new("script")
+        .args([
+            "-qec",
+            &format!("{} connect {url}", env!("CARGO_BIN_EXE_wshd")),
+            "/dev/null",
+        ])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("script, of bsdutils, runs");
+    let mut stdin = script.stdin.take().expect("its stdin is piped");
+    let mut stdout = script.stdout.take().expect("its stdout is piped");
+    // Before that the terminal is not read, and would take both at once for one.
+    let mut shown = Vec::new();
+    while !String::from_utf8_lossy(&shown).contains("Ctrl-D closes") {
+        let mut byte = [0];
+        stdout.read_exact(&mut byte).expect("a banner");
+        shown.extend(byte);
+    }
+
+    stdin.write_all(b"a\x04\x04").expect("writing");
+
+    let status = script.wait().expect("script ends");
+    drop(stdin);
+    assert_eq!(status.code(), Some(0));
+    serving.join().expect("the server got what was typed");
 }

@@ -86,7 +86,7 @@ fn fill_random(buffer: &mut [u8]) {
     assert_eq!(filled, Ok(buffer.len()), "the system has random bytes");
 }
 
-/// It cannot connect, or cannot read stdin.
+/// It cannot connect.
 const FAILED: u8 = 1;
 const WRONG_COMMAND_LINE: u8 = 2;
 /// The opening handshake is refused.

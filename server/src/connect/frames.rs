@@ -25,7 +25,7 @@ pub(super) enum Received {
     },
 }
 
-/// A rule of the protocol that a server breaks.
+/// A rule of the protocol that a server breaks, or a message that is too long for this client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum ServerFault {
     #[error("a frame is masked, and a server masks none (RFC 6455 §5.1)")]

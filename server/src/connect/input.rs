@@ -76,9 +76,12 @@ fn lines(mut send: impl FnMut(Input) -> bool, make: impl Fn(Vec<u8>, usize) -> I
     let mut stdin = io::stdin().lock();
     for number in 1.. {
         let mut line = Vec::new();
+        let mut is_last = false;
         let input = match limited(&mut stdin).read_until(b'\n', &mut line) {
             Ok(0) => return,
             Ok(_) => {
+                // Stdin has ended behind it. In a terminal the next read would wait for another Ctrl-D.
+                is_last = line.last() != Some(&b'\n');
                 for end in [b'\n', b'\r'] {
                     if line.last() == Some(&end) {
                         line.pop();
@@ -88,7 +91,7 @@ fn lines(mut send: impl FnMut(Input) -> bool, make: impl Fn(Vec<u8>, usize) -> I
             }
             Err(error) => failed(error),
         };
-        let is_last = matches!(input, Input::Failed(_));
+        is_last |= matches!(input, Input::Failed(_));
         if !send(input) || is_last {
             return;
         }

@@ -36,9 +36,9 @@ impl Output {
         Output { stdout, form }
     }
 
-    /// Writes what has come. An error is the end of the reader.
-    pub(super) fn received(&mut self, received: &Received) -> io::Result<()> {
-        let Some(bytes) = self.form.of_received(received) else {
+    /// Writes what has come. `is_answer` says of a Close frame that it answers the client's.
+    pub(super) fn received(&mut self, received: &Received, is_answer: bool) -> io::Result<()> {
+        let Some(bytes) = self.form.of_received(received, is_answer) else {
             return Ok(());
         };
         self.stdout.write_all(&bytes)?;
@@ -60,7 +60,7 @@ impl Output {
 }
 
 impl Form {
-    fn of_received(self, received: &Received) -> Option<Vec<u8>> {
+    fn of_received(self, received: &Received, is_answer: bool) -> Option<Vec<u8>> {
         let (is_text, payload) = match received {
             Received::Text(text) => (true, text.as_bytes()),
             Received::Binary(bytes) => (false, &bytes[..]),
@@ -68,6 +68,7 @@ impl Form {
                 let line = match other {
                     Received::Ping(_) => "Recv ping\n",
                     Received::Pong(_) => "Recv pong\n",
+                    _ if is_answer => "Recv ack\n",
                     _ => "Recv close\n",
                 };
                 return (self == Form::Transcript).then(|| line.as_bytes().to_vec());
@@ -115,11 +116,12 @@ mod tests {
             (Form::Shown, "< a\\u{1b}]0;x\\u{7}\\r\\nb é\n"),
             (Form::Transcript, "Recv: a\\u{1b}]0;x\\u{7}\\r\\nb é\n"),
         ] {
-            assert_eq!(form.of_received(&text).unwrap(), expected.as_bytes());
+            let written = form.of_received(&text, false).unwrap();
+            assert_eq!(written, expected.as_bytes());
         }
         let binary = Received::Binary(vec![0, 0x1b]);
-        assert_eq!(Form::Plain.of_received(&binary).unwrap(), [0, 0x1b]);
-        let shown = Form::Shown.of_received(&binary).unwrap();
+        assert_eq!(Form::Plain.of_received(&binary, false).unwrap(), [0, 0x1b]);
+        let shown = Form::Shown.of_received(&binary, false).unwrap();
         assert_eq!(shown, b"< binary, 2 bytes: 00 1b\n");
     }
 }

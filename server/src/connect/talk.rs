@@ -6,6 +6,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Interval, interval_at, sleep_until, timeout};
 use tungstenite::protocol::frame::coding::Control;
+use wsh::close_codes::NO_STATUS;
 
 use super::compression::Compressor;
 use super::conversation::{Action, Event, Phase};
@@ -14,7 +15,6 @@ use super::input::Input;
 use super::output::Output;
 use super::socket::{Connection, Stream};
 use crate::config::{CloseText, ConnectOptions};
-use crate::ws::close;
 
 /// One open WebSocket.
 pub(super) struct Talk<'a> {
@@ -34,6 +34,8 @@ struct Conversation<'a> {
     output: Output,
     /// The bytes that are to be sent.
     unsent: Vec<u8>,
+    /// How many of them there are up to the end of the last message.
+    unsent_of_messages: usize,
     /// Whether the stream was given bytes that it may still have.
     is_unflushed: bool,
     /// How many messages have come.
@@ -66,6 +68,8 @@ pub(super) enum End {
     Fault(ServerFault),
     /// Stdin could not be read on.
     Input(String),
+    /// Stdout has not taken what came.
+    Output(std::io::Error),
 }
 
 impl End {
@@ -74,7 +78,7 @@ impl End {
             End::Closed { .. } if self.is_normal() => 0,
             End::Closed { .. } => CLOSED_OTHERWISE,
             End::Lost | End::Unanswered(_) | End::Fault(_) => BROKEN,
-            End::Input(_) => INPUT_FAILED,
+            End::Input(_) | End::Output(_) => STREAM_FAILED,
         }
     }
 
@@ -88,8 +92,12 @@ impl End {
                 "the server did not answer the Close frame within {} s",
                 limit.as_secs_f64()
             )),
+            End::Fault(fault @ ServerFault::TooBig) => {
+                Some(format!("{fault}, which is too long for this client"))
+            }
             End::Fault(fault) => Some(format!("the server breaks the protocol: {fault}")),
             End::Input(sentence) => Some(sentence.clone()),
+            End::Output(error) => Some(format!("cannot write to stdout: {error}")),
         }
     }
 
@@ -126,6 +134,7 @@ impl<'a> Talk<'a> {
                 compressor,
                 output,
                 unsent: Vec::new(),
+                unsent_of_messages: 0,
                 is_unflushed: false,
                 messages: 0,
                 close: options.close.clone(),
@@ -190,14 +199,13 @@ impl Conversation<'_> {
                 Ok(sent) => {
                     self.is_unflushed = sent > 0;
                     self.unsent.drain(..sent);
-                    if self.phase == Phase::Listening {
-                        self.since = Instant::now();
-                    }
+                    self.messages_sent(sent);
                 }
                 // What the server has sent before can still be read.
                 Err(_) => {
                     self.is_unflushed = false;
                     self.unsent.clear();
+                    self.unsent_of_messages = 0;
                 }
             },
             input = inputs.recv(), if takes_input => match input {
@@ -217,12 +225,20 @@ impl Conversation<'_> {
     fn deadline(&self) -> Option<Instant> {
         match self.phase {
             Phase::Open | Phase::Over => None,
-            // Silence counts from the moment at which all is sent.
-            Phase::Listening if !self.unsent.is_empty() => None,
+            // Silence counts from the moment at which all messages are sent.
+            Phase::Listening if self.unsent_of_messages > 0 => None,
             Phase::Listening => self.options.wait.map(|wait| self.since + wait),
             Phase::Closing => Some(self.since + self.options.timeout),
             Phase::Closed => Some(self.since + LAST_PATIENCE),
         }
+    }
+
+    /// Notes that so many bytes were written. Pings are no messages, and do not break the silence.
+    fn messages_sent(&mut self, sent: usize) {
+        if self.unsent_of_messages > 0 && self.phase == Phase::Listening {
+            self.since = Instant::now();
+        }
+        self.unsent_of_messages = self.unsent_of_messages.saturating_sub(sent);
     }
 
     fn take_input(&mut self, input: Input) {
@@ -244,6 +260,7 @@ impl Conversation<'_> {
     fn send_message(&mut self, payload: &[u8]) {
         let is_text = !self.options.is_binary;
         put_message(&mut self.unsent, is_text, payload, self.compressor.as_mut());
+        self.unsent_of_messages = self.unsent.len();
         self.told(|output| output.sent("", is_text, payload));
     }
 
@@ -253,10 +270,13 @@ impl Conversation<'_> {
         self.ping = Some((payload, Instant::now()));
     }
 
-    fn send_close(&mut self, code: u16, reason: &str) {
-        let body = close::body(code, reason);
+    fn send_close(&mut self, what: &str, code: u16, reason: &str) {
+        let body = match code {
+            NO_STATUS => Vec::new(),
+            code => [&code.to_be_bytes(), reason.as_bytes()].concat(),
+        };
         put_control(&mut self.unsent, Control::Close, &body);
-        self.told(|output| output.sent("close", false, &[]));
+        self.told(|output| output.sent(what, false, &[]));
     }
 
     /// Takes everything that has come whole.
@@ -278,18 +298,20 @@ impl Conversation<'_> {
     }
 
     fn take(&mut self, received: Received) {
-        self.told(|output| output.received(&received));
+        let is_message = matches!(received, Received::Text(_) | Received::Binary(_));
+        // More may come before the server answers the Close frame.
+        if is_message && self.has_all() {
+            return;
+        }
+        let is_answer = self.phase == Phase::Closing;
+        self.told(|output| output.received(&received, is_answer));
         match received {
             Received::Text(_) | Received::Binary(_) => {
                 self.messages += 1;
                 if self.phase == Phase::Listening {
                     self.since = Instant::now();
                 }
-                if self
-                    .options
-                    .count
-                    .is_some_and(|count| self.messages >= count)
-                {
+                if self.has_all() {
                     self.happened(Event::CloseAsked);
                 }
             }
@@ -307,9 +329,18 @@ impl Conversation<'_> {
         }
     }
 
-    /// Notes that stdout has no reader any more, if an attempt to write says so.
+    /// Whether as many messages have come as were asked for.
+    fn has_all(&self) -> bool {
+        let count = self.options.count;
+        count.is_some_and(|count| self.messages >= count)
+    }
+
+    /// Writes to stdout. Where that fails, the conversation ends: well if the reader has gone, as it does in a pipe.
     fn told(&mut self, write: impl FnOnce(&mut Output) -> std::io::Result<()>) {
-        if write(&mut self.output).is_err() {
+        if let Err(error) = write(&mut self.output) {
+            if error.kind() != std::io::ErrorKind::BrokenPipe {
+                self.ended(End::Output(error));
+            }
             self.happened(Event::CloseAsked);
         }
     }
@@ -327,15 +358,15 @@ impl Conversation<'_> {
             Action::SendClose => {
                 let CloseText { code, reason } = self.close.clone();
                 self.sent_code = Some(code);
-                self.send_close(code, &reason);
+                self.send_close("close", code, &reason);
             }
             Action::AnswerClose => {
                 let code = self.received_close.as_ref().map_or(1000, |it| it.code);
-                self.send_close(code, "");
+                self.send_close("ack", code, "");
             }
             Action::SendFault => {
                 if let Some(End::Fault(fault)) = self.end {
-                    self.send_close(fault.close_code(), "");
+                    self.send_close("close", fault.close_code(), "");
                 }
             }
             Action::Lost => self.ended(End::Lost),
@@ -385,7 +416,8 @@ async fn tick(interval: Option<&mut Interval>) {
 const UNSENT_BYTES_MAX: usize = 64 * 1024;
 /// How long the server may take to end the connection after both Close frames.
 const LAST_PATIENCE: Duration = Duration::from_secs(1);
-const INPUT_FAILED: u8 = 1;
+/// Stdin cannot be read, or stdout cannot be written.
+const STREAM_FAILED: u8 = 1;
 /// The server closed with another code than 1000 or the client's.
 const CLOSED_OTHERWISE: u8 = 4;
 /// The connection was lost, or the server broke the protocol.

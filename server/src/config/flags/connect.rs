@@ -9,6 +9,7 @@ use clap::builder::ValueParser;
 use clap::{Arg, ArgAction, ArgMatches, value_parser};
 use data_encoding::BASE64;
 use http::{HeaderName, HeaderValue};
+use wsh::close_codes::NO_STATUS;
 
 use crate::config::CertificatePair;
 
@@ -159,6 +160,10 @@ impl FromStr for CloseText {
         if reason.len() > REASON_BYTES_MAX {
             return Err(CLOSE_WANTED);
         }
+        // The reason stands behind the code (RFC 6455 §5.5.1).
+        if code == NO_STATUS && !reason.is_empty() {
+            return Err("1005 stands for a Close frame without a code, which has no reason");
+        }
         let reason = reason.to_owned();
         Ok(CloseText { code, reason })
     }
@@ -294,19 +299,19 @@ fn of_the_end() -> [Arg; 3] {
             .long("count")
             .value_name("NUMBER")
             .value_parser(value_parser!(u64).range(1..))
-            .help("Close when so many messages have come"),
+            .help("Print so many messages, and close"),
         Arg::new("wait")
             .long("wait")
             .value_name("SECONDS")
             .value_parser(ValueParser::new(wait))
             .help(
-                "Close when all is sent and nothing has come for so long, or `forever` [default: 0.5]",
+                "Close when all is sent and no message has come for so long, or `forever` [default: 0.5]",
             ),
         Arg::new("close")
             .long("close")
             .value_name("CODE REASON")
             .value_parser(ValueParser::new(CloseText::from_str))
-            .help("Close with this code and reason, in one argument [default: 1000]"),
+            .help("Close with this code and reason, in one argument, or with 1005 without any [default: 1000]"),
     ]
     .map(|argument| argument.help_heading("The end"))
 }
@@ -378,15 +383,15 @@ const WAIT: Duration = Duration::from_millis(500);
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 const MORE: &str = "In a terminal, a line that begins with a slash is a command: `/help` lists them. Ctrl-D closes.\n\n\
-     Otherwise every line of stdin is a message. When all is sent, the client waits until nothing has come for \
-     `--wait`, and closes.\n\n\
+     Otherwise every line of stdin is a message. When all is sent, the client waits until no message has come for \
+     `--wait`, and closes. A message has at most 256 MiB, either way.\n\n\
      Stdout gets the messages: a text message with a line break behind it, a binary one as it is. A terminal gets \
      each on one line, with escapes for what could steer it. All else goes to stderr.";
 const EXIT_STATUS: &str = "\
 Exit status:
   0   closed with 1000, without a code, or with the code of --close
-  1   it cannot connect, or cannot read stdin
+  1   it cannot connect, cannot read stdin, or cannot write to stdout
   2   the command line is wrong
   3   the server refused the opening handshake
   4   the server closed with another code
-  5   the connection was lost, or the server broke the protocol";
+  5   the connection was lost, the server broke the protocol, or a message was too long";
