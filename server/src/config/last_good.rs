@@ -88,3 +88,62 @@ impl<'a> NamedContents<'a> {
         Ok(parsed)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// Reads the file as text. A text with `broken` in it has a fault.
+    fn read(named: &mut NamedContents<'_>, path: &Path) -> Result<String, ConfigError> {
+        let unreadable = |error: NotRead| ConfigError::NoCredentials {
+            path: path.to_owned(),
+            source: error.into(),
+        };
+        named.parse(path, unreadable, |content| {
+            let text = String::from_utf8_lossy(&content.bytes).into_owned();
+            match text.contains("broken") {
+                true => Err(ConfigError::BadSingleUser),
+                false => Ok(text),
+            }
+        })
+    }
+
+    #[test]
+    fn what_a_broken_file_said_before_counts_until_it_is_used_no_more() {
+        let directory = tempfile::tempdir().unwrap();
+        let [users, tokens] = ["users", "tokens"].map(|name| directory.path().join(name));
+        let mut last = BTreeMap::new();
+        for (of_users, of_tokens, reads_users, expected, refused) in [
+            (Some("u1"), Some("t1"), true, Some(("u1", "t1")), 0),
+            (Some("broken"), Some("t2"), true, Some(("u1", "t2")), 1),
+            (None, Some("broken"), true, Some(("u1", "t2")), 2),
+            (Some("u2"), None, true, Some(("u2", "t2")), 1),
+            // The configuration names other users for a while.
+            (Some("u2"), Some("t3"), false, Some(("", "t3")), 0),
+            (Some("broken"), Some("t4"), true, None, 0),
+            (Some("u3"), Some("t4"), true, Some(("u3", "t4")), 0),
+        ] {
+            for (path, text) in [(&users, of_users), (&tokens, of_tokens)] {
+                match text {
+                    Some(text) => fs::write(path, text).unwrap(),
+                    None => fs::remove_file(path).unwrap(),
+                }
+            }
+            let mut named = NamedContents::new(&last);
+            let found_users = match reads_users {
+                true => read(&mut named, &users),
+                false => Ok(String::new()),
+            };
+            let found = found_users.and_then(|of_users| Ok((of_users, read(&mut named, &tokens)?)));
+            let found = found.ok();
+            let found = found.as_ref().map(|(one, other)| (&**one, &**other));
+            assert_eq!(found, expected, "{of_users:?} {of_tokens:?}");
+            assert_eq!(named.refused.len(), refused, "{of_users:?} {of_tokens:?}");
+            if found.is_some() {
+                last = named.used;
+            }
+        }
+    }
+}
