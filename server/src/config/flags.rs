@@ -149,7 +149,19 @@ pub fn completions(shell: Shell) -> Vec<u8> {
 pub fn manual() -> std::io::Result<Vec<u8>> {
     let mut text = Vec::new();
     clap_mangen::Man::new(program()).render(&mut text)?;
-    Ok(text)
+    let mut text = String::from_utf8_lossy(&text).into_owned();
+    // Subcommands have no pages of their own.
+    let program = program();
+    let subcommands = program.get_subcommands().map(clap::Command::get_name);
+    for name in subcommands.chain(["help"]) {
+        let page = format!("\nwshd\\-{name}(1)\n");
+        text = text.replace(&page, &format!("\nwshd {name}\n"));
+    }
+    // The lines of these tables stay as they are.
+    let text = text.replace("\n.SH EXTRA\n", "\n.SH NOTES\n.nf\n");
+    Ok(text
+        .replace("\n.SH VERSION\n", "\n.fi\n.SH VERSION\n")
+        .into_bytes())
 }
 
 impl Subcommand {

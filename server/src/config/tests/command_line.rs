@@ -400,6 +400,10 @@ fn completions_and_the_manual_page_have_the_flags() {
     }
     let manual = String::from_utf8(crate::config::manual().expect("memory")).expect("text");
     assert!(manual.contains(r"\-\-log\-file"), "{manual}");
+    assert!(manual.contains("\nwshd connect\n"), "{manual}");
+    assert!(manual.contains("\n.nf\nSpelling:\n"), "{manual}");
+    assert!(manual.contains("\n.fi\n.SH VERSION\n"), "{manual}");
+    assert!(!manual.contains("(1)"), "{manual}");
 }
 
 #[test]
