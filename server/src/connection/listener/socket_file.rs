@@ -152,13 +152,23 @@ mod tests {
         super::bind(path, 0o600, 8).map_err(|why| why.to_string())
     }
 
+    /// Makes a file on which nothing listens any more.
+    ///
+    /// A process that another test starts has the socket too, until it runs its program.
+    fn leave_behind(path: &Path) {
+        drop(UnixListener::bind(path).expect("a socket"));
+        while UnixStream::connect(path).is_ok() {
+            std::thread::yield_now();
+        }
+    }
+
     #[test]
     fn a_stale_socket_is_taken_over_and_nothing_else_is() {
         let dir = tempfile::tempdir().expect("a directory");
         let taken = "another process listens there already";
         let no_socket = "what lies there is no socket, and is left as it is";
         let at = |name: &str| dir.path().join(name);
-        drop(UnixListener::bind(at("stale")).expect("a socket"));
+        leave_behind(&at("stale"));
         drop(UnixDatagram::bind(at("stale datagrams")).expect("a socket"));
         let _live = UnixListener::bind(at("live")).expect("a socket");
         let _datagrams = UnixDatagram::bind(at("datagrams")).expect("a socket");
@@ -205,7 +215,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         for round in 0..20 {
             let path = dir.path().join(round.to_string());
-            drop(UnixListener::bind(&path).expect("a socket"));
+            leave_behind(&path);
             let starts: Vec<_> = std::thread::scope(|scope| {
                 let start = || bind(&path);
                 let threads: Vec<_> = (0..4).map(|_| scope.spawn(start)).collect();
