@@ -3,6 +3,7 @@
 //! An accepted connection speaks plain TCP or TLS from its first byte on, as its listener says. HTTP and sessions see
 //! plaintext of either.
 
+pub(crate) mod certificate_faults;
 pub(crate) mod certificates;
 mod last_good;
 pub(crate) mod settings;

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixListener;
 use tungstenite::Message;
 
 use super::{connect, connect_as, drain, ended, server_of, url};
-use crate::harness::certificates::Authority;
+use crate::harness::certificates::{Authority, Issued};
 use crate::harness::server::Server;
 use crate::harness::site::Site;
 use crate::harness::tls::Tls;
@@ -70,21 +70,56 @@ fn a_server_with_tls_is_trusted_by_its_ca_or_not_at_all() {
 }
 
 #[test]
-fn a_server_that_shows_the_certificate_of_a_ca_is_refused_with_the_way_out() {
+fn a_certificate_that_is_its_own_ca_is_trusted_if_it_is_named_itself() {
     let site = Site::with(&["echo_wsh"]);
     let tls = Tls::new(&site);
-    tls.write(&tls.authority.own());
+    let ca = tls.ca();
+    tls.write(&Issued::by_itself(&["localhost"], 4000));
     let server = tls.builder(&site).start();
     let port = server.port();
-
     let url = format!("wss://localhost:{port}/echo");
-    let output = connect(&["--ca", &tls.ca(), "-m", "x", &url], "");
+    let itself = site.root().join("server.pem").display().to_string();
+    let untrusted = |place: &str, why: &str| {
+        format!(
+            "wshd: cannot connect to `{place}`: its certificate is not trusted: {why}`--insecure` takes any certificate\n"
+        )
+    };
 
-    let said = format!(
-        "wshd: cannot connect to `localhost:{port}`: its certificate is not trusted: it is a CA's, and a server has one of \
-         its own: `basicConstraints=CA:FALSE` makes one; `--ca FILE` names another CA, `--insecure` takes any certificate\n"
+    let output = connect(&["--ca", &itself, "-m", "x", &url], "");
+    ended(&output, 0, "x\n", "");
+    let output = connect(&["--ca", &ca, "-m", "x", &url], "");
+    let why =
+        "it is a CA's own (`CA:TRUE`), and no server's; `--ca FILE` takes it if it is in FILE, ";
+    ended(
+        &output,
+        1,
+        "",
+        &untrusted(&format!("localhost:{port}"), why),
     );
-    ended(&output, 1, "", &said);
+    let by_address = format!("wss://127.0.0.1:{port}/echo");
+    let output = connect(&["--ca", &itself, "-m", "x", &by_address], "");
+    let why = "certificate not valid for name \"127.0.0.1\"; certificate is only valid for DnsName(\"localhost\"); ";
+    ended(
+        &output,
+        1,
+        "",
+        &untrusted(&format!("127.0.0.1:{port}"), why),
+    );
+}
+
+#[test]
+fn a_certificate_that_has_expired_is_not_trusted_though_it_is_named_itself() {
+    let site = Site::with(&["echo_wsh"]);
+    let tls = Tls::new(&site);
+    tls.write(&Issued::by_itself(&["localhost"], 2001));
+    let server = tls.builder(&site).start();
+    let url = format!("wss://localhost:{}/echo", server.port());
+    let itself = site.root().join("server.pem").display().to_string();
+
+    let output = connect(&["--ca", &itself, "-m", "x", &url], "");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("is not trusted: it expired "), "{said}");
+    assert_eq!(output.status.code(), Some(1));
 }
 
 #[test]

@@ -5,8 +5,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
 use rustls::sign::SingleCertAndKey;
 use rustls::{
     AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, Error, InvalidMessage,
@@ -17,6 +19,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::config::ConnectOptions;
+use crate::transport::certificate_faults::{self, is_of_authority};
 use crate::transport::certificates::{TlsFault, read_authorities, read_pair};
 
 /// Why there is no TLS with a server.
@@ -28,10 +31,8 @@ pub(super) enum TlsError {
     NoAuthorities,
     #[error("`{host}` is no name that a certificate can have")]
     Name { host: String },
-    #[error(
-        "its certificate is not trusted: {why}; `--ca FILE` names another CA, `--insecure` takes any certificate"
-    )]
-    Untrusted { why: String },
+    #[error("its certificate is not trusted: {why}; {help}`--insecure` takes any certificate")]
+    Untrusted { why: String, help: &'static str },
     #[error("it wants a certificate of the client: `--cert FILE` and `--key FILE` show one")]
     NoCertificate,
     #[error("it does not take the client's certificate: it answers with the alert {alert:?}")]
@@ -65,7 +66,10 @@ fn client_config(options: &ConnectOptions) -> Result<ClientConfig, TlsError> {
         let builder = builder.dangerous();
         builder.with_custom_certificate_verifier(verifier)
     } else {
-        builder.with_root_certificates(roots(options.ca.as_deref())?)
+        let roots = roots(options.ca.as_deref())?;
+        let verifier = TrustedCertificate::new(roots, options.ca.is_some(), &provider)?;
+        let builder = builder.dangerous();
+        builder.with_custom_certificate_verifier(Arc::new(verifier))
     };
     let mut config = match &options.certificate {
         None => builder.with_no_client_auth(),
@@ -96,25 +100,16 @@ fn roots(file: Option<&Path>) -> Result<RootCertStore, TlsError> {
 /// What a failed handshake means.
 fn meaning(source: io::Error) -> TlsError {
     match tls_error(&source) {
-        Some(Error::InvalidCertificate(why)) => TlsError::Untrusted { why: fault_of(why) },
+        Some(Error::InvalidCertificate(why)) => TlsError::Untrusted {
+            why: certificate_faults::sentence(why),
+            help: match why {
+                CertificateError::UnknownIssuer => "`--ca FILE` names another CA, ",
+                why if is_of_authority(why) => "`--ca FILE` takes it if it is in FILE, ",
+                _ => "",
+            },
+        },
         Some(Error::InvalidMessage(InvalidMessage::InvalidContentType)) => TlsError::NotTls,
         _ => refusal(&source).unwrap_or(TlsError::Handshake { source }),
-    }
-}
-
-/// What is wrong with a certificate. The rarer faults have only the names that webpki gives them.
-fn fault_of(why: &CertificateError) -> String {
-    let CertificateError::Other(other) = why else {
-        return why.to_string();
-    };
-    let name = other.0.to_string();
-    match &*name {
-        "CaUsedAsEndEntity" => "it is a CA's, and a server has one of its own: \
-             `basicConstraints=CA:FALSE` makes one"
-            .to_owned(),
-        "UnsupportedCertVersion" => "it is not of version 3 of X.509".to_owned(),
-        // The fields behind a name are bytes.
-        name => name.split(' ').next().unwrap_or(name).to_owned(),
     }
 }
 
@@ -141,6 +136,87 @@ pub(super) fn refusal(source: &io::Error) -> Option<TlsError> {
 
 fn tls_error(source: &io::Error) -> Option<&Error> {
     source.get_ref()?.downcast_ref()
+}
+
+/// Takes certificates that a trusted CA has signed. A certificate that stands in the file of `--ca` itself needs no CA,
+/// as with curl: `openssl req -x509` makes one that is a CA's and a server's at once, which no CA may sign.
+#[derive(Debug)]
+struct TrustedCertificate {
+    by_authority: Arc<WebPkiServerVerifier>,
+    /// What `--ca` names.
+    named: Option<Arc<RootCertStore>>,
+}
+
+impl TrustedCertificate {
+    fn new(
+        roots: RootCertStore,
+        are_named: bool,
+        provider: &Arc<CryptoProvider>,
+    ) -> Result<TrustedCertificate, TlsError> {
+        let roots = Arc::new(roots);
+        let named = are_named.then(|| Arc::clone(&roots));
+        let builder = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(provider));
+        let by_authority = builder.build().map_err(|_| TlsError::NoAuthorities)?;
+        Ok(TrustedCertificate {
+            by_authority,
+            named,
+        })
+    }
+
+    /// Whether the certificate has the name and the key of one that `--ca` names. The handshake proves that the server
+    /// has that key.
+    fn is_named(&self, certificate: &CertificateDer<'_>) -> bool {
+        let named = self.named.iter().flat_map(|roots| &roots.roots);
+        let anchor = webpki::anchor_from_trusted_cert(certificate);
+        anchor.is_ok_and(|anchor| named.into_iter().any(|it| *it == anchor))
+    }
+}
+
+impl ServerCertVerifier for TrustedCertificate {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        chain: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let verifier = &self.by_authority;
+        match verifier.verify_server_cert(certificate, chain, name, ocsp, now) {
+            // That a certificate is a CA's is found after its dates are, and before its name is.
+            Err(Error::InvalidCertificate(why))
+                if is_of_authority(&why) && self.is_named(certificate) =>
+            {
+                verify_server_name(&ParsedCertificate::try_from(certificate)?, name)?;
+                Ok(ServerCertVerified::assertion())
+            }
+            outcome => outcome,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let verifier = &self.by_authority;
+        verifier.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let verifier = &self.by_authority;
+        verifier.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.by_authority.supported_verify_schemes()
+    }
 }
 
 /// Takes any certificate. The server still proves that it has the certificate's key.

@@ -44,14 +44,6 @@ impl Authority {
         &self.pem
     }
 
-    /// The CA's own certificate and key.
-    pub(crate) fn own(&self) -> Issued {
-        Issued {
-            certificate: self.pem.clone(),
-            key: self.issuer.key().serialize_pem(),
-        }
-    }
-
     /// The CA as what a peer trusts.
     pub(crate) fn roots(&self) -> RootCertStore {
         let mut roots = RootCertStore::empty();
@@ -91,6 +83,21 @@ impl Authority {
 }
 
 impl Issued {
+    /// A certificate as `openssl req -x509` makes it: a server's, and the CA's that has signed it. It is valid from
+    /// 1975 on.
+    pub(crate) fn by_itself(names: &[&str], until_year: i32) -> Issued {
+        let key = KeyPair::generate().expect("a key");
+        let mut params = named(names[0], names);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.not_before = rcgen::date_time_ymd(1975, 1, 1);
+        params.not_after = rcgen::date_time_ymd(until_year, 1, 1);
+        let certificate = params.self_signed(&key).expect("a certificate");
+        Issued {
+            certificate: certificate.pem(),
+            key: key.serialize_pem(),
+        }
+    }
+
     /// Writes `NAME.pem` and `NAME.key` into a directory, and returns their paths.
     pub(crate) fn write(&self, directory: &Path, name: &str) -> (PathBuf, PathBuf) {
         let certificate = directory.join(format!("{name}.pem"));

@@ -15,6 +15,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{Error, InconsistentKeys, RootCertStore};
 use webpki::{EndEntityCert, KeyUsage};
 
+use super::certificate_faults as faults;
 use crate::config::CertificatePair;
 use crate::process::file_mode::exposure;
 use crate::process::regular_file::{self, Content, Links, NotRead};
@@ -108,18 +109,19 @@ pub(crate) fn read_pair(
             certificate: certificate.clone(),
             key: pair.key.clone(),
         },
-        Error::InvalidCertificate(why) => unreadable(certificate, why),
+        Error::InvalidCertificate(why) => unreadable(certificate, faults::sentence(&why)),
         // It does not tell a damaged key from one of another kind.
         Error::General(_) => unusable(&pair.key, KEY_WANTED),
         error => unusable(&pair.key, error),
     })?;
+    let invalid = |error| unreadable(certificate, faults::of_x509(&error));
     for link in &key.cert {
-        EndEntityCert::try_from(link).map_err(|error| unreadable(certificate, error))?;
+        EndEntityCert::try_from(link).map_err(invalid)?;
     }
     let first = key
         .end_entity_cert()
         .map_err(|error| unreadable(certificate, error))?;
-    let first = EndEntityCert::try_from(first).map_err(|error| unreadable(certificate, error))?;
+    let first = EndEntityCert::try_from(first).map_err(invalid)?;
     let names = first
         .valid_dns_names()
         .map(str::to_ascii_lowercase)
@@ -148,7 +150,7 @@ pub(crate) fn read_authorities(path: &Path) -> Result<RootCertStore, TlsFault> {
     for certificate in certificates(path)? {
         let added = roots.add(certificate);
         added.map_err(|error| match error {
-            Error::InvalidCertificate(why) => unreadable(path, why),
+            Error::InvalidCertificate(why) => unreadable(path, faults::sentence(&why)),
             error => unreadable(path, error),
         })?;
     }
@@ -202,10 +204,8 @@ fn unusable(path: &Path, why: impl fmt::Display) -> TlsFault {
 
 /// Says that a certificate in a file, which is PEM as it should be, is not one that is known here.
 fn unreadable(path: &Path, why: impl fmt::Display) -> TlsFault {
-    unusable(
-        path,
-        format_args!("a certificate in it cannot be read: {why}"),
-    )
+    let why = format!("a certificate in it cannot be read: {why}");
+    unusable(path, why)
 }
 
 /// The error in words of an operator.
@@ -415,7 +415,7 @@ mod tests {
             ),
             (
                 "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
-                "a certificate in it cannot be read: BadEncoding",
+                "a certificate in it cannot be read: it is no certificate of X.509",
             ),
         ] {
             std::fs::write(&path, text).unwrap();
