@@ -5,6 +5,7 @@
     reason = "tungstenite says so what its callback in an opening handshake answers"
 )]
 
+mod ends;
 mod transports;
 
 use std::io::{Read, Write};
@@ -145,22 +146,6 @@ fn pings_do_not_keep_a_client_that_has_sent_all() {
     assert_eq!(output.stdout, b"a\n");
     assert!(said.contains("pong after "), "{said}");
     assert_eq!(output.status.code(), Some(0), "{said}");
-}
-
-#[test]
-fn a_message_that_cannot_be_printed_is_a_failure() {
-    let site = Site::with(&["echo_wsh"]);
-    let server = Server::start(&site);
-    let full = std::fs::File::create("/dev/full").expect("it is there");
-
-    let output = Command::new(env!("CARGO_BIN_EXE_wshd"))
-        .args(["connect", &url(&server, "/echo"), "-m", "a"])
-        .stdout(full)
-        .output()
-        .expect("wshd starts");
-
-    let said = "wshd: cannot write to stdout: No space left on device (os error 28)\n";
-    ended(&output, 1, "", said);
 }
 
 #[test]

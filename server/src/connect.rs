@@ -6,6 +6,7 @@
 mod address;
 mod compression;
 mod conversation;
+mod end;
 mod frames;
 mod handshake;
 mod input;
@@ -17,9 +18,10 @@ mod tls;
 use std::io::{self, IsTerminal, Write};
 
 use self::address::Address;
+use self::end::End;
 use self::output::Output;
 use self::socket::ConnectError;
-use self::talk::{End, Talk};
+use self::talk::Talk;
 use crate::config::ConnectOptions;
 
 /// Connects, sends and receives until the WebSocket is closed. Answers the exit code.
@@ -35,7 +37,11 @@ pub fn run(options: &ConnectOptions) -> u8 {
         Ok(runtime) => runtime,
         Err(error) => return fail(FAILED, &format!("cannot start: {error}")),
     };
-    let code = match runtime.block_on(connect(&address, options)) {
+    let output = match Output::new(options.is_transcript) {
+        Ok(output) => output,
+        Err(error) => return fail(FAILED, &format!("cannot start: {error}")),
+    };
+    let code = match runtime.block_on(connect(&address, options, output)) {
         Ok(end) => {
             if let Some(sentence) = end.sentence() {
                 tell(&sentence);
@@ -55,7 +61,11 @@ pub fn run(options: &ConnectOptions) -> u8 {
     code
 }
 
-async fn connect(address: &Address, options: &ConnectOptions) -> Result<End, ConnectError> {
+async fn connect(
+    address: &Address,
+    options: &ConnectOptions,
+    output: Output,
+) -> Result<End, ConnectError> {
     let connection = socket::open(address, options).await?;
     let is_interactive = options.messages.is_empty() && io::stdin().is_terminal();
     if is_interactive {
@@ -63,7 +73,6 @@ async fn connect(address: &Address, options: &ConnectOptions) -> Result<End, Con
         tell("each line is sent; `/help` lists commands, Ctrl-D closes");
     }
     let inputs = input::start(options, is_interactive);
-    let output = Output::new(options.is_transcript);
     let talk = Talk::new(connection, options, output, is_interactive);
     Ok(talk.run(inputs).await)
 }
@@ -86,7 +95,7 @@ fn fill_random(buffer: &mut [u8]) {
     assert_eq!(filled, Ok(buffer.len()), "the system has random bytes");
 }
 
-/// It cannot connect.
+/// It cannot connect, or cannot read stdin.
 const FAILED: u8 = 1;
 const WRONG_COMMAND_LINE: u8 = 2;
 /// The opening handshake is refused.

@@ -25,8 +25,10 @@ pub(super) enum Event {
     CloseAsked,
     /// The server's Close frame.
     CloseReceived,
-    /// The server breaks a rule.
-    Fault,
+    /// The server breaks a rule, or a limit. The code says which kind of fault it is.
+    Fault(u16),
+    /// Nothing has come for too long after a Ping.
+    Silence,
     /// The connection has ended.
     Disconnected,
     /// The time of the phase is over.
@@ -42,7 +44,9 @@ pub(super) enum Action {
     /// Send back the code of the server's Close frame.
     AnswerClose,
     /// Send a Close frame with the code of the fault, and read nothing more.
-    SendFault,
+    SendFault(u16),
+    /// Leave, since the server is silent.
+    Silent,
     /// Leave, since the connection ended without a Close frame of the server.
     Lost,
     /// Leave, since no Close frame answered the client's.
@@ -63,9 +67,10 @@ impl Phase {
             }
             (Phase::Closing, Event::CloseReceived) => (Phase::Closed, Action::Nothing),
             (Phase::Closing, Event::TimeOver) => (Phase::Over, Action::Unanswered),
-            (Phase::Open | Phase::Listening | Phase::Closing, Event::Fault) => {
-                (Phase::Over, Action::SendFault)
+            (Phase::Open | Phase::Listening | Phase::Closing, Event::Fault(code)) => {
+                (Phase::Over, Action::SendFault(code))
             }
+            (Phase::Open | Phase::Listening, Event::Silence) => (Phase::Over, Action::Silent),
             (Phase::Open | Phase::Listening | Phase::Closing, Event::Disconnected) => {
                 (Phase::Over, Action::Lost)
             }
@@ -81,13 +86,14 @@ mod tests {
 
     #[test]
     fn each_event_in_each_phase_leads_to_one_phase_and_one_action() {
-        use Action::{AnswerClose, Leave, Lost, Nothing, SendClose, SendFault, Unanswered};
+        use Action::{AnswerClose, Leave, Lost, Nothing, SendClose, SendFault, Silent, Unanswered};
         use Phase::{Closed, Closing, Listening, Open, Over};
         let events = [
             Event::InputEnded,
             Event::CloseAsked,
             Event::CloseReceived,
-            Event::Fault,
+            Event::Fault(1002),
+            Event::Silence,
             Event::Disconnected,
             Event::TimeOver,
         ];
@@ -98,7 +104,8 @@ mod tests {
                     (Listening, Nothing),
                     (Closing, SendClose),
                     (Closed, AnswerClose),
-                    (Over, SendFault),
+                    (Over, SendFault(1002)),
+                    (Over, Silent),
                     (Over, Lost),
                     (Open, Nothing),
                 ],
@@ -109,7 +116,8 @@ mod tests {
                     (Listening, Nothing),
                     (Closing, SendClose),
                     (Closed, AnswerClose),
-                    (Over, SendFault),
+                    (Over, SendFault(1002)),
+                    (Over, Silent),
                     (Over, Lost),
                     (Closing, SendClose),
                 ],
@@ -120,7 +128,8 @@ mod tests {
                     (Closing, Nothing),
                     (Closing, Nothing),
                     (Closed, Nothing),
-                    (Over, SendFault),
+                    (Over, SendFault(1002)),
+                    (Closing, Nothing),
                     (Over, Lost),
                     (Over, Unanswered),
                 ],
@@ -132,11 +141,12 @@ mod tests {
                     (Closed, Nothing),
                     (Closed, Nothing),
                     (Closed, Nothing),
+                    (Closed, Nothing),
                     (Over, Leave),
                     (Over, Leave),
                 ],
             ),
-            (Over, [(Over, Nothing); 6]),
+            (Over, [(Over, Nothing); 7]),
         ];
         for (phase, row) in table {
             for (event, expected) in events.into_iter().zip(row) {

@@ -25,7 +25,7 @@ pub(super) enum Received {
     },
 }
 
-/// A rule of the protocol that a server breaks, or a message that is too long for this client.
+/// A rule of the protocol that a server breaks, or the client's own limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum ServerFault {
     #[error("a frame is masked, and a server masks none (RFC 6455 §5.1)")]
@@ -48,7 +48,9 @@ pub(super) enum ServerFault {
     CloseBody,
     #[error("a compressed message cannot be inflated (RFC 7692 §7.2.2)")]
     Compression,
-    #[error("a message has more than {MESSAGE_BYTES_MAX} bytes")]
+    #[error(
+        "a message of the server has more than {MESSAGE_BYTES_MAX} bytes, the most that `wshd connect` takes"
+    )]
     TooBig,
 }
 
@@ -246,8 +248,8 @@ fn put(output: &mut Vec<u8>, opcode: OpCode, is_compressed: bool, payload: &[u8]
 
 /// How many bytes are read at a time, at least.
 const READ_BYTES: usize = 16 * 1024;
-/// The most bytes of one message from a server, inflated.
-pub(super) const MESSAGE_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// The most bytes of one message, inflated. The `message_bytes_max` of a server goes as far.
+pub(super) const MESSAGE_BYTES_MAX: usize = 1024 * 1024 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -296,7 +298,7 @@ mod tests {
             (b"\x88\x01\x03", ServerFault::CloseBody, 1002),
             (b"\x88\x02\x03\xed", ServerFault::CloseBody, 1002),
             (
-                b"\x82\x7f\x00\x00\x00\x00\x10\x00\x00\x01",
+                b"\x82\x7f\x00\x00\x00\x00\x40\x00\x00\x01",
                 ServerFault::TooBig,
                 1009,
             ),

@@ -76,11 +76,11 @@ fn lines(mut send: impl FnMut(Input) -> bool, make: impl Fn(Vec<u8>, usize) -> I
     let mut stdin = io::stdin().lock();
     for number in 1.. {
         let mut line = Vec::new();
-        let mut is_last = false;
+        let mut is_last = true;
         let input = match limited(&mut stdin).read_until(b'\n', &mut line) {
             Ok(0) => return,
             Ok(_) => {
-                // Stdin has ended behind it. In a terminal the next read would wait for another Ctrl-D.
+                // A terminal ends at each Ctrl-D, and would be read on.
                 is_last = line.last() != Some(&b'\n');
                 for end in [b'\n', b'\r'] {
                     if line.last() == Some(&end) {
@@ -170,6 +170,10 @@ mod tests {
             (
                 "close now",
                 "`now`: wants a code from 0 to 65535, and behind a blank a reason of at most 123 bytes",
+            ),
+            (
+                "close 1005 bye",
+                "`1005 bye`: 1005 stands for a Close frame without a code, which has no reason",
             ),
             (
                 "quit",

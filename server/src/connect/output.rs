@@ -3,14 +3,16 @@
 //! Nothing that a server sends steers a terminal: characters that are invisible there are written as escapes.
 
 use std::fmt::Write as _;
-use std::io::{self, IsTerminal, Stdout, Write};
+use std::fs::File;
+use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
 
-use super::frames::Received;
 use crate::logging::value;
 
 /// Stdout, and the form of what it gets.
 pub(super) struct Output {
-    stdout: Stdout,
+    /// Stdout without a buffer. `io::stdout` takes bytes without an error where it was opened for reading only.
+    stdout: File,
     form: Form,
 }
 
@@ -26,60 +28,55 @@ enum Form {
 }
 
 impl Output {
-    pub(super) fn new(is_transcript: bool) -> Output {
+    /// # Errors
+    ///
+    /// The process can open no more files.
+    pub(super) fn new(is_transcript: bool) -> io::Result<Output> {
         let stdout = io::stdout();
         let form = match stdout.is_terminal() {
             _ if is_transcript => Form::Transcript,
             true => Form::Shown,
             false => Form::Plain,
         };
-        Output { stdout, form }
+        let stdout = File::from(stdout.as_fd().try_clone_to_owned()?);
+        Ok(Output { stdout, form })
     }
 
-    /// Writes what has come. `is_answer` says of a Close frame that it answers the client's.
-    pub(super) fn received(&mut self, received: &Received, is_answer: bool) -> io::Result<()> {
-        let Some(bytes) = self.form.of_received(received, is_answer) else {
-            return Ok(());
-        };
-        self.stdout.write_all(&bytes)?;
-        self.stdout.flush()
+    /// Writes a message that has come.
+    pub(super) fn received(&mut self, is_text: bool, payload: Vec<u8>) -> io::Result<()> {
+        let bytes = self.form.of_message(is_text, payload);
+        self.stdout.write_all(&bytes)
     }
 
-    /// Writes what was sent, into a transcript.
-    pub(super) fn sent(&mut self, what: &str, is_text: bool, payload: &[u8]) -> io::Result<()> {
-        if self.form != Form::Transcript {
-            return Ok(());
+    /// Writes a message that was sent, into a transcript.
+    pub(super) fn sent(&mut self, is_text: bool, payload: &[u8]) -> io::Result<()> {
+        match self.form {
+            Form::Transcript => self.note(&format!("Send: {}", shown(is_text, payload))),
+            _ => Ok(()),
         }
-        let line = match what {
-            "" => format!("Send: {}\n", shown(is_text, payload)),
-            what => format!("Send {what}\n"),
-        };
-        self.stdout.write_all(line.as_bytes())?;
-        self.stdout.flush()
+    }
+
+    /// Writes a line into a transcript.
+    pub(super) fn note(&mut self, line: &str) -> io::Result<()> {
+        match self.form {
+            Form::Transcript => self.stdout.write_all(format!("{line}\n").as_bytes()),
+            _ => Ok(()),
+        }
     }
 }
 
 impl Form {
-    fn of_received(self, received: &Received, is_answer: bool) -> Option<Vec<u8>> {
-        let (is_text, payload) = match received {
-            Received::Text(text) => (true, text.as_bytes()),
-            Received::Binary(bytes) => (false, &bytes[..]),
-            other => {
-                let line = match other {
-                    Received::Ping(_) => "Recv ping\n",
-                    Received::Pong(_) => "Recv pong\n",
-                    _ if is_answer => "Recv ack\n",
-                    _ => "Recv close\n",
-                };
-                return (self == Form::Transcript).then(|| line.as_bytes().to_vec());
+    fn of_message(self, is_text: bool, mut payload: Vec<u8>) -> Vec<u8> {
+        match self {
+            Form::Plain => {
+                if is_text {
+                    payload.push(b'\n');
+                }
+                payload
             }
-        };
-        Some(match self {
-            Form::Plain if is_text => [payload, b"\n"].concat(),
-            Form::Plain => payload.to_vec(),
-            Form::Shown => format!("< {}\n", shown(is_text, payload)).into_bytes(),
-            Form::Transcript => format!("Recv: {}\n", shown(is_text, payload)).into_bytes(),
-        })
+            Form::Shown => format!("< {}\n", shown(is_text, &payload)).into_bytes(),
+            Form::Transcript => format!("Recv: {}\n", shown(is_text, &payload)).into_bytes(),
+        }
     }
 }
 
@@ -110,18 +107,18 @@ mod tests {
 
     #[test]
     fn a_terminal_gets_no_control_character_and_a_program_gets_the_bytes() {
-        let text = Received::Text("a\u{1b}]0;x\u{7}\r\nb é".to_owned());
+        let text = "a\u{1b}]0;x\u{7}\r\nb é";
         for (form, expected) in [
             (Form::Plain, "a\u{1b}]0;x\u{7}\r\nb é\n"),
             (Form::Shown, "< a\\u{1b}]0;x\\u{7}\\r\\nb é\n"),
             (Form::Transcript, "Recv: a\\u{1b}]0;x\\u{7}\\r\\nb é\n"),
         ] {
-            let written = form.of_received(&text, false).unwrap();
+            let written = form.of_message(true, text.into());
             assert_eq!(written, expected.as_bytes());
         }
-        let binary = Received::Binary(vec![0, 0x1b]);
-        assert_eq!(Form::Plain.of_received(&binary, false).unwrap(), [0, 0x1b]);
-        let shown = Form::Shown.of_received(&binary, false).unwrap();
+        let binary = vec![0, 0x1b];
+        assert_eq!(Form::Plain.of_message(false, binary.clone()), binary);
+        let shown = Form::Shown.of_message(false, binary);
         assert_eq!(shown, b"< binary, 2 bytes: 00 1b\n");
     }
 }

@@ -6,11 +6,11 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Interval, interval_at, sleep_until, timeout};
 use tungstenite::protocol::frame::coding::Control;
-use wsh::close_codes::NO_STATUS;
 
 use super::compression::Compressor;
 use super::conversation::{Action, Event, Phase};
-use super::frames::{Decoder, Received, ServerFault, put_control, put_message};
+use super::end::End;
+use super::frames::{Decoder, Received, put_control, put_message};
 use super::input::Input;
 use super::output::Output;
 use super::socket::{Connection, Stream};
@@ -34,82 +34,25 @@ struct Conversation<'a> {
     output: Output,
     /// The bytes that are to be sent.
     unsent: Vec<u8>,
-    /// How many of them there are up to the end of the last message.
-    unsent_of_messages: usize,
     /// Whether the stream was given bytes that it may still have.
     is_unflushed: bool,
+    /// Whether a message of the client may be among the bytes that wait.
+    is_message_unsent: bool,
     /// How many messages have come.
     messages: u64,
     /// The Close frame that the client sends if it closes first.
     close: CloseText,
     /// The code of that frame, if it was sent.
     sent_code: Option<u16>,
-    /// The Ping whose Pong has not come.
+    /// The last Ping, if its Pong has not come.
     ping: Option<(Vec<u8>, Instant)>,
+    /// Since when nothing has come after a Ping of `--ping`.
+    silent_since: Option<Instant>,
     pings: u64,
     is_interactive: bool,
     /// The server's Close frame.
     received_close: Option<CloseText>,
     end: Option<End>,
-}
-
-/// How a conversation ended.
-#[derive(Debug)]
-pub(super) enum End {
-    /// Both sides have sent a Close frame. `sent` is the code of the client's, if that was the first.
-    Closed {
-        sent: Option<u16>,
-        received: CloseText,
-    },
-    /// The connection ended without a Close frame of the server.
-    Lost,
-    /// No Close frame answered the client's.
-    Unanswered(Duration),
-    Fault(ServerFault),
-    /// Stdin could not be read on.
-    Input(String),
-    /// Stdout has not taken what came.
-    Output(std::io::Error),
-}
-
-impl End {
-    pub(super) fn exit_code(&self) -> u8 {
-        match self {
-            End::Closed { .. } if self.is_normal() => 0,
-            End::Closed { .. } => CLOSED_OTHERWISE,
-            End::Lost | End::Unanswered(_) | End::Fault(_) => BROKEN,
-            End::Input(_) | End::Output(_) => STREAM_FAILED,
-        }
-    }
-
-    /// What to say of it; `None` if all is well.
-    pub(super) fn sentence(&self) -> Option<String> {
-        match self {
-            End::Closed { .. } if self.is_normal() => None,
-            End::Closed { received, .. } => Some(format!("the server closed with {received}")),
-            End::Lost => Some("the server ended the connection without a Close frame".to_owned()),
-            End::Unanswered(limit) => Some(format!(
-                "the server did not answer the Close frame within {} s",
-                limit.as_secs_f64()
-            )),
-            End::Fault(fault @ ServerFault::TooBig) => {
-                Some(format!("{fault}, which is too long for this client"))
-            }
-            End::Fault(fault) => Some(format!("the server breaks the protocol: {fault}")),
-            End::Input(sentence) => Some(sentence.clone()),
-            End::Output(error) => Some(format!("cannot write to stdout: {error}")),
-        }
-    }
-
-    /// Whether the server closed without a code, with 1000, or with the code of the client.
-    fn is_normal(&self) -> bool {
-        match self {
-            End::Closed { sent, received } => {
-                matches!(received.code, 1000 | 1005) || *sent == Some(received.code)
-            }
-            _ => false,
-        }
-    }
 }
 
 impl<'a> Talk<'a> {
@@ -134,12 +77,13 @@ impl<'a> Talk<'a> {
                 compressor,
                 output,
                 unsent: Vec::new(),
-                unsent_of_messages: 0,
                 is_unflushed: false,
+                is_message_unsent: false,
                 messages: 0,
                 close: options.close.clone(),
                 sent_code: None,
                 ping: None,
+                silent_since: None,
                 pings: 0,
                 is_interactive,
                 received_close: None,
@@ -186,26 +130,32 @@ impl Conversation<'_> {
         pings: Option<&mut Interval>,
     ) {
         let deadline = self.deadline();
+        let silence = self.silent_since.map(|since| since + self.options.timeout);
         let takes_input = self.phase == Phase::Open && self.unsent.len() < UNSENT_BYTES_MAX;
         let sends = !self.unsent.is_empty() || self.is_unflushed;
         let may_ping = matches!(self.phase, Phase::Open | Phase::Listening);
         // Reading and writing wait together: a server that waits for its answers to be read takes nothing more.
         tokio::select! {
             read = reader.read_buf(self.decoder.input()) => match read {
-                Ok(1..) => self.take_received(),
+                Ok(1..) => {
+                    if let Some(since) = &mut self.silent_since {
+                        *since = Instant::now();
+                    }
+                    self.take_received();
+                }
                 Ok(0) | Err(_) => self.happened(Event::Disconnected),
             },
             sent = send(writer, &self.unsent), if sends => match sent {
                 Ok(sent) => {
                     self.is_unflushed = sent > 0;
                     self.unsent.drain(..sent);
-                    self.messages_sent(sent);
+                    self.note_progress();
                 }
                 // What the server has sent before can still be read.
                 Err(_) => {
                     self.is_unflushed = false;
                     self.unsent.clear();
-                    self.unsent_of_messages = 0;
+                    self.note_progress();
                 }
             },
             input = inputs.recv(), if takes_input => match input {
@@ -214,9 +164,11 @@ impl Conversation<'_> {
                 None => self.happened(Event::InputEnded),
             },
             () = until(deadline) => self.happened(Event::TimeOver),
+            () = until(silence), if may_ping => self.happened(Event::Silence),
             () = tick(pings), if may_ping => {
                 self.pings += 1;
                 self.send_ping(self.pings.to_string().into_bytes());
+                self.silent_since.get_or_insert_with(Instant::now);
             }
         }
     }
@@ -226,19 +178,19 @@ impl Conversation<'_> {
         match self.phase {
             Phase::Open | Phase::Over => None,
             // Silence counts from the moment at which all messages are sent.
-            Phase::Listening if self.unsent_of_messages > 0 => None,
+            Phase::Listening if self.is_message_unsent => None,
             Phase::Listening => self.options.wait.map(|wait| self.since + wait),
             Phase::Closing => Some(self.since + self.options.timeout),
             Phase::Closed => Some(self.since + LAST_PATIENCE),
         }
     }
 
-    /// Notes that so many bytes were written. Pings are no messages, and do not break the silence.
-    fn messages_sent(&mut self, sent: usize) {
-        if self.unsent_of_messages > 0 && self.phase == Phase::Listening {
+    /// Restarts `--wait` for each part of a message that goes. Pings and Pongs do not, or `--ping` would last for ever.
+    fn note_progress(&mut self) {
+        if self.is_message_unsent && self.phase == Phase::Listening {
             self.since = Instant::now();
         }
-        self.unsent_of_messages = self.unsent_of_messages.saturating_sub(sent);
+        self.is_message_unsent &= self.is_unflushed || !self.unsent.is_empty();
     }
 
     fn take_input(&mut self, input: Input) {
@@ -251,7 +203,7 @@ impl Conversation<'_> {
             }
             Input::Tell(sentence) => super::tell(&sentence),
             Input::Failed(sentence) => {
-                self.end = Some(End::Input(sentence));
+                self.ended(End::Input(sentence));
                 self.happened(Event::CloseAsked);
             }
         }
@@ -260,23 +212,20 @@ impl Conversation<'_> {
     fn send_message(&mut self, payload: &[u8]) {
         let is_text = !self.options.is_binary;
         put_message(&mut self.unsent, is_text, payload, self.compressor.as_mut());
-        self.unsent_of_messages = self.unsent.len();
-        self.told(|output| output.sent("", is_text, payload));
+        self.is_message_unsent = true;
+        self.written(|output| output.sent(is_text, payload));
     }
 
     fn send_ping(&mut self, payload: Vec<u8>) {
         put_control(&mut self.unsent, Control::Ping, &payload);
-        self.told(|output| output.sent("ping", false, &[]));
+        self.written(|output| output.note("Send ping"));
         self.ping = Some((payload, Instant::now()));
     }
 
-    fn send_close(&mut self, what: &str, code: u16, reason: &str) {
-        let body = match code {
-            NO_STATUS => Vec::new(),
-            code => [&code.to_be_bytes(), reason.as_bytes()].concat(),
-        };
-        put_control(&mut self.unsent, Control::Close, &body);
-        self.told(|output| output.sent(what, false, &[]));
+    /// Sends a Close frame, which a transcript calls `name`.
+    fn send_close(&mut self, name: &str, close: &CloseText) {
+        put_control(&mut self.unsent, Control::Close, &close.body());
+        self.written(|output| output.note(name));
     }
 
     /// Takes everything that has come whole.
@@ -286,8 +235,8 @@ impl Conversation<'_> {
                 Ok(None) => return,
                 Ok(Some(received)) => self.take(received),
                 Err(fault) => {
-                    self.end = Some(End::Fault(fault));
-                    return self.happened(Event::Fault);
+                    self.ended(End::Fault(fault));
+                    return self.happened(Event::Fault(fault.close_code()));
                 }
             }
             // Nothing counts behind a Close frame (RFC 6455 §5.5.1).
@@ -298,49 +247,56 @@ impl Conversation<'_> {
     }
 
     fn take(&mut self, received: Received) {
-        let is_message = matches!(received, Received::Text(_) | Received::Binary(_));
-        // More may come before the server answers the Close frame.
-        if is_message && self.has_all() {
-            return;
-        }
-        let is_answer = self.phase == Phase::Closing;
-        self.told(|output| output.received(&received, is_answer));
         match received {
-            Received::Text(_) | Received::Binary(_) => {
-                self.messages += 1;
-                if self.phase == Phase::Listening {
-                    self.since = Instant::now();
-                }
-                if self.has_all() {
-                    self.happened(Event::CloseAsked);
-                }
+            Received::Text(text) => self.take_message(true, text.into_bytes()),
+            Received::Binary(bytes) => self.take_message(false, bytes),
+            Received::Ping(payload) => {
+                self.written(|output| output.note("Recv ping"));
+                put_control(&mut self.unsent, Control::Pong, &payload);
             }
-            Received::Ping(payload) => put_control(&mut self.unsent, Control::Pong, &payload),
             Received::Pong(payload) => {
+                self.written(|output| output.note("Recv pong"));
+                self.silent_since = None;
                 if let Some((_, sent)) = self.ping.take_if(|(ping, _)| *ping == payload) {
                     let millis = sent.elapsed().as_secs_f64() * 1_000.0;
                     super::tell(&format!("pong after {millis:.3} ms"));
                 }
             }
             Received::Close { code, reason } => {
+                let name = match self.phase {
+                    Phase::Closing => "Recv ack",
+                    _ => "Recv close",
+                };
+                self.written(|output| output.note(name));
                 self.received_close = Some(CloseText { code, reason });
                 self.happened(Event::CloseReceived);
             }
         }
     }
 
-    /// Whether as many messages have come as were asked for.
-    fn has_all(&self) -> bool {
-        let count = self.options.count;
-        count.is_some_and(|count| self.messages >= count)
+    /// Writes a message, unless all that were wanted have come.
+    fn take_message(&mut self, is_text: bool, payload: Vec<u8>) {
+        let wanted = self.options.count.unwrap_or(u64::MAX);
+        if self.messages == wanted {
+            return;
+        }
+        self.messages += 1;
+        if self.phase == Phase::Listening {
+            self.since = Instant::now();
+        }
+        self.written(|output| output.received(is_text, payload));
+        if self.messages == wanted {
+            self.happened(Event::CloseAsked);
+        }
     }
 
-    /// Writes to stdout. Where that fails, the conversation ends: well if the reader has gone, as it does in a pipe.
-    fn told(&mut self, write: impl FnOnce(&mut Output) -> std::io::Result<()>) {
+    /// Writes to stdout. The first error closes the WebSocket, and nothing more is written.
+    fn written(&mut self, write: impl FnOnce(&mut Output) -> std::io::Result<()>) {
+        if matches!(self.end, Some(End::Output(_) | End::ReaderGone)) {
+            return;
+        }
         if let Err(error) = write(&mut self.output) {
-            if error.kind() != std::io::ErrorKind::BrokenPipe {
-                self.ended(End::Output(error));
-            }
+            self.ended(End::of_output(error));
             self.happened(Event::CloseAsked);
         }
     }
@@ -356,19 +312,16 @@ impl Conversation<'_> {
         match action {
             Action::Nothing => {}
             Action::SendClose => {
-                let CloseText { code, reason } = self.close.clone();
-                self.sent_code = Some(code);
-                self.send_close("close", code, &reason);
+                let close = self.close.clone();
+                self.sent_code = Some(close.code);
+                self.send_close("Send close", &close);
             }
             Action::AnswerClose => {
                 let code = self.received_close.as_ref().map_or(1000, |it| it.code);
-                self.send_close("ack", code, "");
+                self.send_close("Send ack", &CloseText::of(code));
             }
-            Action::SendFault => {
-                if let Some(End::Fault(fault)) = self.end {
-                    self.send_close("close", fault.close_code(), "");
-                }
-            }
+            Action::SendFault(code) => self.send_close("Send close", &CloseText::of(code)),
+            Action::Silent => self.ended(End::Silent(self.options.timeout)),
             Action::Lost => self.ended(End::Lost),
             Action::Unanswered => self.ended(End::Unanswered(self.options.timeout)),
             Action::Leave => {
@@ -416,9 +369,3 @@ async fn tick(interval: Option<&mut Interval>) {
 const UNSENT_BYTES_MAX: usize = 64 * 1024;
 /// How long the server may take to end the connection after both Close frames.
 const LAST_PATIENCE: Duration = Duration::from_secs(1);
-/// Stdin cannot be read, or stdout cannot be written.
-const STREAM_FAILED: u8 = 1;
-/// The server closed with another code than 1000 or the client's.
-const CLOSED_OTHERWISE: u8 = 4;
-/// The connection was lost, or the server broke the protocol.
-const BROKEN: u8 = 5;

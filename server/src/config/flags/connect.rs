@@ -63,10 +63,7 @@ pub struct CloseText {
 
 impl Default for CloseText {
     fn default() -> CloseText {
-        CloseText {
-            code: 1000,
-            reason: String::new(),
-        }
+        CloseText::of(1000)
     }
 }
 
@@ -148,6 +145,22 @@ impl ConnectOptions {
 enum Wait {
     For(Duration),
     Forever,
+}
+
+impl CloseText {
+    /// A code without a reason.
+    pub(crate) fn of(code: u16) -> CloseText {
+        let reason = String::new();
+        CloseText { code, reason }
+    }
+
+    /// The body of the Close frame. Codes that may not be sent are sent, too, so that a server can be tested.
+    pub(crate) fn body(&self) -> Vec<u8> {
+        match self.code {
+            NO_STATUS => Vec::new(),
+            code => [&code.to_be_bytes(), self.reason.as_bytes()].concat(),
+        }
+    }
 }
 
 impl FromStr for CloseText {
@@ -263,7 +276,7 @@ fn of_the_connection() -> [Arg; 5] {
             .value_name("SECONDS")
             .value_parser(ValueParser::new(seconds))
             .help(
-                "How long the server may take to open, and to answer a Close frame [default: 10]",
+                "How long the server may take to open, and to answer a Close frame or a Ping of --ping [default: 10]",
             ),
     ]
     .map(|argument| argument.help_heading(heading))
@@ -287,7 +300,7 @@ fn of_messages() -> [Arg; 5] {
             .long("ping")
             .value_name("SECONDS")
             .value_parser(ValueParser::new(seconds))
-            .help("Send a Ping this often, and tell how long its Pong takes"),
+            .help("Send a Ping this often, tell how long its Pong takes, and end if nothing comes within --timeout"),
     ]
     .map(|argument| argument.help_heading("Messages"))
 }
@@ -384,14 +397,18 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 
 const MORE: &str = "In a terminal, a line that begins with a slash is a command: `/help` lists them. Ctrl-D closes.\n\n\
      Otherwise every line of stdin is a message. When all is sent, the client waits until no message has come for \
-     `--wait`, and closes. A message has at most 256 MiB, either way.\n\n\
+     `--wait`, and closes. A message has at most 1 GiB, either way.\n\n\
      Stdout gets the messages: a text message with a line break behind it, a binary one as it is. A terminal gets \
-     each on one line, with escapes for what could steer it. All else goes to stderr.";
+     each on one line, with escapes for what could steer it. All else goes to stderr. An stdout that a \
+     shell closes by `>&-` is /dev/null.";
 const EXIT_STATUS: &str = "\
 Exit status:
   0   closed with 1000, without a code, or with the code of --close
-  1   it cannot connect, cannot read stdin, or cannot write to stdout
+  1   it cannot connect, or cannot read stdin
   2   the command line is wrong
   3   the server refused the opening handshake
   4   the server closed with another code
-  5   the connection was lost, the server broke the protocol, or a message was too long";
+  5   the connection was lost, the server broke the protocol or was silent after a Ping of --ping,
+      or a message was too long
+  6   stdout cannot be written
+  141 what read stdout has gone, as a shell shows it of a program that SIGPIPE ends";
