@@ -49,6 +49,7 @@ fn a_stage_that_is_removed_is_made_again() {
     let site = Site::empty();
     site.add_bytes(&versioned(1), "versioned_wsh.so");
     let server = staging_in(&site);
+    server.line(&["INFO", "stage directory made", "/stage"]);
     let mut open = server.connect("/versioned");
     let stage = site.root().join("stage");
 

@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use crate::process::regular_file::{self, Links};
 
@@ -78,7 +78,10 @@ impl Directory {
     }
 
     fn in_base(base: &Path) -> Result<Directory, Unfit> {
-        private_directory(base)?;
+        if private_directory(base)? {
+            // A misspelt `stage_dir` is seen by it.
+            info!(path = %base.display(), "stage directory made");
+        }
         let metadata = fs::symlink_metadata(base)?;
         // SAFETY: `geteuid` reads a number of the process and cannot fail.
         let is_ours = metadata.uid() == unsafe { libc::geteuid() };
@@ -135,13 +138,14 @@ fn default_bases() -> Vec<PathBuf> {
     bases
 }
 
-fn private_directory(path: &Path) -> io::Result<()> {
+/// Makes a directory for this user alone. Answers false if something has its name already.
+fn private_directory(path: &Path) -> io::Result<bool> {
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent)?;
     }
     match fs::DirBuilder::new().mode(0o700).create(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        outcome => outcome,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        outcome => outcome.map(|()| true),
     }
 }
 
