@@ -31,7 +31,7 @@ fn main() {
                 | Subcommand::Sdk { .. }
                 | Subcommand::Connect(_)
                 | Subcommand::Completions(_)
-                | Subcommand::Man
+                | Subcommand::Man(_)
         )
     ) {
         wshd::start_trial_helper();
@@ -61,7 +61,7 @@ fn run(line: CommandLine) -> ! {
             told(new::update(&directory).map(|updated| updated.report()))
         }
         Some(Subcommand::Completions(shell)) => printed(Ok(config::completions(shell))),
-        Some(Subcommand::Man) => printed(config::manual()),
+        Some(Subcommand::Man(of)) => printed(config::manual(of.as_deref())),
         Some(Subcommand::Connect(options)) => connect::run(&options),
         Some(Subcommand::Check) => configured(flags, |config, _| check(&config)),
         Some(Subcommand::Dev { path, release }) => {

@@ -53,8 +53,8 @@ pub enum Subcommand {
     },
     /// Print the completions of a shell.
     Completions(Shell),
-    /// Print the manual page.
-    Man,
+    /// Print the manual page of `wshd`, or of one of its commands.
+    Man(Option<String>),
     /// Write the SDK, or update it.
     Sdk {
         /// The directory to write.
@@ -141,19 +141,23 @@ pub fn completions(shell: Shell) -> Vec<u8> {
     text
 }
 
-/// The manual page of the command line, for `man`.
+/// The manual page of the command line, or of the command `of`, for `man`.
 ///
 /// # Errors
 ///
 /// Writing into memory does not fail.
-pub fn manual() -> std::io::Result<Vec<u8>> {
+pub fn manual(of: Option<&str>) -> std::io::Result<Vec<u8>> {
+    let mut program = program();
+    // Only then do subcommands know that they are of `wshd`.
+    program.build();
+    let command = of.and_then(|name| program.find_subcommand(name));
+    let source = format!("wshd {}", env!("CARGO_PKG_VERSION"));
+    let page = clap_mangen::Man::new(command.unwrap_or(&program).clone()).source(source);
     let mut text = Vec::new();
-    clap_mangen::Man::new(program()).render(&mut text)?;
+    page.render(&mut text)?;
     let mut text = String::from_utf8_lossy(&text).into_owned();
-    // Subcommands have no pages of their own.
-    let program = program();
-    let subcommands = program.get_subcommands().map(clap::Command::get_name);
-    for name in subcommands.chain(["help"]) {
+    // clap_mangen takes it for granted that each subcommand has a page of its own.
+    for name in program.get_subcommands().map(Command::get_name) {
         let page = format!("\nwshd\\-{name}(1)\n");
         text = text.replace(&page, &format!("\nwshd {name}\n"));
     }
@@ -175,7 +179,7 @@ impl Subcommand {
                 let shell = matches.get_one("shell").copied();
                 Subcommand::Completions(shell.unwrap_or(Shell::Bash))
             }
-            "man" => Subcommand::Man,
+            "man" => Subcommand::Man(matches.get_one("command").cloned()),
             "connect" => Subcommand::Connect(Box::new(ConnectOptions::of(matches))),
             "dev" => Subcommand::Dev {
                 path: path("path"),

@@ -196,7 +196,22 @@ fn completions() -> clap::Command {
 }
 
 fn man() -> clap::Command {
-    clap::Command::new("man").about("Print the manual page: `wshd man > wshd.1`")
+    let about = "Print the manual page: `wshd man > wshd.1`, `wshd man connect > wshd-connect.1`";
+    let commands = [
+        "check",
+        "dev",
+        "connect",
+        "new",
+        "sdk",
+        "completions",
+        "man",
+    ];
+    clap::Command::new("man").about(about).arg(
+        Arg::new("command")
+            .value_parser(commands)
+            .value_name("COMMAND")
+            .help("Of this command"),
+    )
 }
 
 impl ValueEnum for Style {

@@ -398,7 +398,17 @@ fn completions_and_the_manual_page_have_the_flags() {
         let text = String::from_utf8(crate::config::completions(*shell)).expect("text");
         assert!(text.contains("log-file"), "{shell}");
     }
-    let manual = String::from_utf8(crate::config::manual().expect("memory")).expect("text");
+    let manual = |of| String::from_utf8(crate::config::manual(of).expect("memory")).expect("text");
+    let of_connect = manual(Some("connect"));
+    assert!(of_connect.starts_with(".ie"), "{of_connect}");
+    assert!(of_connect.contains("\n.TH wshd-connect 1 "), "{of_connect}");
+    assert!(of_connect.contains(r"\-\-subprotocol"), "{of_connect}");
+    assert!(of_connect.contains("\n.nf\nExit status:\n"), "{of_connect}");
+    for command in crate::config::flags::program::program().get_subcommands() {
+        let line = CommandLine::of(["wshd", "man", command.get_name()]);
+        assert!(line.is_ok(), "{}", command.get_name());
+    }
+    let manual = manual(None);
     assert!(manual.contains(r"\-\-log\-file"), "{manual}");
     assert!(manual.contains("\nwshd connect\n"), "{manual}");
     assert!(manual.contains("\n.nf\nSpelling:\n"), "{manual}");
