@@ -35,8 +35,9 @@ pub(super) enum AddressError {
     Scheme { scheme: String },
     #[error("`{found}` names no socket: wants `ws+unix:/run/wshd.sock:/echo`")]
     NoSocket { found: String },
-    #[error("`{found}` names a user: `--user NAME:PASSWORD` sends one")]
-    User { found: String },
+    // It does not repeat the URL, whose password may end up in a log.
+    #[error("the URL names a user: `--user NAME:PASSWORD` sends one")]
+    User,
     #[error("a URL of a WebSocket has no fragment: write `%23` for the `#` in `{found}`")]
     Fragment { found: String },
 }
@@ -53,15 +54,14 @@ impl Address {
                 found: url.to_owned(),
             });
         }
-        if let Some(rest) = ["ws+unix:", "unix:"]
-            .iter()
-            .find_map(|it| url.strip_prefix(it))
+        // Schemes know no case (RFC 3986 §3.1).
+        if let Some((scheme, rest)) = url.split_once(':')
+            && matches!(&*scheme.to_ascii_lowercase(), "ws+unix" | "unix")
         {
             return of_socket(url, rest);
         }
         let (is_tls, rest) = match url.split_once("://") {
             None => (false, url),
-            // Schemes know no case (RFC 3986 §3.1).
             Some((scheme, rest)) => match &*scheme.to_ascii_lowercase() {
                 "ws" | "http" => (false, rest),
                 "wss" | "https" => (true, rest),
@@ -74,9 +74,7 @@ impl Address {
         };
         let (authority, target) = split_target(rest);
         if authority.contains('@') {
-            return Err(AddressError::User {
-                found: url.to_owned(),
-            });
+            return Err(AddressError::User);
         }
         let parsed: http::uri::Authority = authority.parse().map_err(|_| no_url())?;
         let host = parsed.host();
@@ -195,6 +193,7 @@ mod tests {
             ("ws+unix:/run/w.sock:/echo?a", "/run/w.sock", "/echo?a"),
             ("ws+unix:///run/w.sock:/echo", "/run/w.sock", "/echo"),
             ("unix:w.sock", "w.sock", "/"),
+            ("WS+Unix:w.sock", "w.sock", "/"),
         ] {
             let address = Address::parse(url).unwrap();
             assert_eq!(address.server, ServerAddress::Unix(path.into()), "{url}");
@@ -220,7 +219,7 @@ mod tests {
             ),
             (
                 "ws://ann:pw@a/",
-                "`ws://ann:pw@a/` names a user: `--user NAME:PASSWORD` sends one",
+                "the URL names a user: `--user NAME:PASSWORD` sends one",
             ),
             (
                 "ws://a/b#c",
