@@ -154,10 +154,11 @@ fn connections_whose_passwords_wait_give_way_to_what_needs_no_comparison() {
 
     let waiting = count(&mut guesses, Answer::Nothing);
     assert!((16..=32).contains(&waiting), "{waiting} wait");
-    // Of no address so many wait that the others' connections were closed for them.
+    // Of no address so many wait that the others' connections were closed for them. One that has more than a quarter, which
+    // is 8, gives way when the next connection comes.
     for of_address in guesses.chunks_mut(30) {
         let waiting = count(of_address, Answer::Nothing);
-        assert!(waiting <= 8, "{waiting} of one address wait");
+        assert!(waiting <= 8 + 1, "{waiting} of one address wait");
     }
     server.line(&["WARN", "closed for a new one", "pending_handshakes_max"]);
 }
