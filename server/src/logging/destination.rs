@@ -50,7 +50,12 @@ impl Destination {
     }
 
     /// Has all lines go to this file from now on, or to stderr.
-    pub(super) fn go_to(&mut self, file: Option<Box<LogFile>>) {
+    pub(super) fn go_to(&mut self, mut file: Option<Box<LogFile>>) {
+        if let Some(file) = &mut file {
+            // The lines before may have filled the file of this path, which was renamed then. If that fails, each write
+            // tries again.
+            let _ = file.reopen();
+        }
         self.file = file;
         self.writing = Outage::None;
         self.wanted = None;
