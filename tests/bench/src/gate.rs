@@ -150,4 +150,4 @@ const COUNTED: Duration = Duration::from_secs(1);
 const MESSAGES: usize = 32_000;
 const ROUNDS_MIN: u32 = 20;
 /// Runs of a cell until one is within its limit.
-const ATTEMPTS: usize = 3;
+const ATTEMPTS: usize = 5;
