@@ -10,6 +10,7 @@ use std::hash::BuildHasherDefault;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 
@@ -241,10 +242,12 @@ impl TurnWork for FanOut {
     }
 
     fn run_before_more(self: Arc<Self>, allowance: &mut usize) {
-        for _ in 0..SERVES_MAX {
+        for round in 0..SERVES_MAX {
             match self.serve(allowance, SendBy::Socket) {
                 // That thread serves a few subscribers and waits for nothing.
-                Progress::Elsewhere => std::thread::yield_now(),
+                Progress::Elsewhere if round < YIELDS_MAX => std::thread::yield_now(),
+                // The system lets other threads run before that one.
+                Progress::Elsewhere => std::thread::sleep(SUSPENDED_PAUSE),
                 Progress::More if *allowance > 0 => {}
                 Progress::More | Progress::Done => break,
             }
@@ -321,7 +324,10 @@ impl Wake for Spawn {
 /// The subscribers that the task serves before others run: for some 100 to 500 µs.
 const TASK_ALLOWANCE: usize = 64;
 /// The times that a publisher serves a topic, or finds another thread at it, before it goes on.
-const SERVES_MAX: usize = 1_000;
+const SERVES_MAX: usize = YIELDS_MAX + 100;
+/// Of these times, those after which a publisher looks again at once. Then the other thread must be suspended.
+const YIELDS_MAX: usize = 1_000;
+const SUSPENDED_PAUSE: Duration = Duration::from_millis(1);
 /// The bytes that may wait for one topic's subscribers. A publisher that is faster is held up.
 const WAITING_BYTES_MAX: usize = 256 * 1024;
 

@@ -228,8 +228,8 @@ fn what_follows_a_publication_waits_for_another_thread_that_serves_the_topic() {
         })
     };
     may_go_on.recv().expect("the publisher publishes");
-    // Long enough for a publisher that does not wait to be seen.
-    std::thread::sleep(Duration::from_millis(1));
+    // Long enough for a publisher to be seen that does not wait, or only as long as a thread runs that is not suspended.
+    std::thread::sleep(Duration::from_millis(20));
     fan_out.lock().is_served = false;
 
     assert_eq!(publisher.join().expect("it does not panic"), [1]);
