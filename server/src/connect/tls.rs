@@ -61,16 +61,12 @@ fn client_config(options: &ConnectOptions) -> Result<ClientConfig, TlsError> {
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .expect("ring has what TLS 1.2 and 1.3 need");
-    let builder = if options.is_insecure {
-        let verifier = Arc::new(AnyCertificate(Arc::clone(&provider)));
-        let builder = builder.dangerous();
-        builder.with_custom_certificate_verifier(verifier)
-    } else {
-        let roots = roots(options.ca.as_deref())?;
-        let verifier = TrustedCertificate::new(roots, options.ca.is_some(), &provider)?;
-        let builder = builder.dangerous();
-        builder.with_custom_certificate_verifier(Arc::new(verifier))
+    let verifier = CertificateVerifier {
+        trust: Trust::new(options, &provider)?,
+        provider: Arc::clone(&provider),
     };
+    let builder = builder.dangerous();
+    let builder = builder.with_custom_certificate_verifier(Arc::new(verifier));
     let mut config = match &options.certificate {
         None => builder.with_no_client_auth(),
         Some(pair) => {
@@ -138,41 +134,47 @@ fn tls_error(source: &io::Error) -> Option<&Error> {
     source.get_ref()?.downcast_ref()
 }
 
-/// Takes certificates that a trusted CA has signed. A certificate that stands in the file of `--ca` itself needs no CA,
-/// as with curl: `openssl req -x509` makes one that is a CA's and a server's at once, which no CA may sign.
+/// Whose certificates are taken. The server proves in any case that it has the certificate's key.
 #[derive(Debug)]
-struct TrustedCertificate {
-    by_authority: Arc<WebPkiServerVerifier>,
-    /// What `--ca` names.
-    named: Option<Arc<RootCertStore>>,
+enum Trust {
+    /// Any.
+    Anyone,
+    /// Those that a CA has signed.
+    Authorities {
+        verifier: Arc<WebPkiServerVerifier>,
+        /// What `--ca` names. A certificate that stands there itself needs no CA, as with curl: `openssl req -x509` makes
+        /// one that is a CA's and a server's at once, which no CA may sign.
+        named: Option<Arc<RootCertStore>>,
+    },
 }
 
-impl TrustedCertificate {
-    fn new(
-        roots: RootCertStore,
-        are_named: bool,
-        provider: &Arc<CryptoProvider>,
-    ) -> Result<TrustedCertificate, TlsError> {
-        let roots = Arc::new(roots);
-        let named = are_named.then(|| Arc::clone(&roots));
+/// Judges the certificate of a server.
+#[derive(Debug)]
+struct CertificateVerifier {
+    trust: Trust,
+    provider: Arc<CryptoProvider>,
+}
+
+impl Trust {
+    fn new(options: &ConnectOptions, provider: &Arc<CryptoProvider>) -> Result<Trust, TlsError> {
+        if options.is_insecure {
+            return Ok(Trust::Anyone);
+        }
+        let roots = Arc::new(roots(options.ca.as_deref())?);
+        let named = options.ca.is_some().then(|| Arc::clone(&roots));
         let builder = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(provider));
-        let by_authority = builder.build().map_err(|_| TlsError::NoAuthorities)?;
-        Ok(TrustedCertificate {
-            by_authority,
-            named,
-        })
-    }
-
-    /// Whether the certificate has the name and the key of one that `--ca` names. The handshake proves that the server
-    /// has that key.
-    fn is_named(&self, certificate: &CertificateDer<'_>) -> bool {
-        let named = self.named.iter().flat_map(|roots| &roots.roots);
-        let anchor = webpki::anchor_from_trusted_cert(certificate);
-        anchor.is_ok_and(|anchor| named.into_iter().any(|it| *it == anchor))
+        let verifier = builder.build().map_err(|_| TlsError::NoAuthorities)?;
+        Ok(Trust::Authorities { verifier, named })
     }
 }
 
-impl ServerCertVerifier for TrustedCertificate {
+/// Whether the certificate has the name and the key of one of these. The handshake proves that the server has that key.
+fn is_among(roots: &RootCertStore, certificate: &CertificateDer<'_>) -> bool {
+    let anchor = webpki::anchor_from_trusted_cert(certificate);
+    anchor.is_ok_and(|anchor| roots.roots.contains(&anchor))
+}
+
+impl ServerCertVerifier for CertificateVerifier {
     fn verify_server_cert(
         &self,
         certificate: &CertificateDer<'_>,
@@ -181,12 +183,13 @@ impl ServerCertVerifier for TrustedCertificate {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let verifier = &self.by_authority;
+        let Trust::Authorities { verifier, named } = &self.trust else {
+            return Ok(ServerCertVerified::assertion());
+        };
+        let is_named = || (named.as_ref()).is_some_and(|named| is_among(named, certificate));
         match verifier.verify_server_cert(certificate, chain, name, ocsp, now) {
             // That a certificate is a CA's is found after its dates are, and before its name is.
-            Err(Error::InvalidCertificate(why))
-                if is_of_authority(&why) && self.is_named(certificate) =>
-            {
+            Err(Error::InvalidCertificate(why)) if is_of_authority(&why) && is_named() => {
                 verify_server_name(&ParsedCertificate::try_from(certificate)?, name)?;
                 Ok(ServerCertVerified::assertion())
             }
@@ -200,48 +203,7 @@ impl ServerCertVerifier for TrustedCertificate {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let verifier = &self.by_authority;
-        verifier.verify_tls12_signature(message, certificate, signature)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let verifier = &self.by_authority;
-        verifier.verify_tls13_signature(message, certificate, signature)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.by_authority.supported_verify_schemes()
-    }
-}
-
-/// Takes any certificate. The server still proves that it has the certificate's key.
-#[derive(Debug)]
-struct AnyCertificate(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for AnyCertificate {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
+        let algorithms = &self.provider.signature_verification_algorithms;
         verify_tls12_signature(message, certificate, signature, algorithms)
     }
 
@@ -251,12 +213,12 @@ impl ServerCertVerifier for AnyCertificate {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
+        let algorithms = &self.provider.signature_verification_algorithms;
         verify_tls13_signature(message, certificate, signature, algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        let algorithms = &self.0.signature_verification_algorithms;
+        let algorithms = &self.provider.signature_verification_algorithms;
         algorithms.supported_schemes()
     }
 }
