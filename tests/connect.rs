@@ -6,6 +6,7 @@
 )]
 
 mod ends;
+mod terminal;
 mod transports;
 
 use std::io::{Read, Write};
@@ -13,8 +14,8 @@ use std::net::TcpListener;
 use std::process::{Command, Output, Stdio};
 use std::thread::JoinHandle;
 
+use tungstenite::WebSocket;
 use tungstenite::protocol::CloseFrame;
-use tungstenite::{Message, WebSocket};
 
 use crate::harness::server::Server;
 use crate::harness::site::Site;
@@ -65,6 +66,13 @@ fn server_of(serve: impl FnOnce(std::net::TcpStream) + Send + 'static) -> (Strin
     let port = listener.local_addr().expect("an address").port();
     let serving = std::thread::spawn(move || serve(listener.accept().expect("a client").0));
     (format!("ws://127.0.0.1:{port}/"), serving)
+}
+
+/// Reads a Close frame of the client. Returns its code.
+fn close_code(stream: &mut std::net::TcpStream) -> u16 {
+    let mut frame = [0; 8];
+    stream.read_exact(&mut frame).expect("a Close frame");
+    u16::from_be_bytes([frame[6] ^ frame[2], frame[7] ^ frame[3]])
 }
 
 /// Reads to the end of a request, and of what follows.
@@ -302,15 +310,7 @@ fn the_exit_status_says_how_it_ended() {
         let mut socket = tungstenite::accept(stream).expect("a handshake");
         socket.get_mut().write_all(b"\x83\x00").expect("a frame");
         // The client says with which code it leaves.
-        let mut frame = [0; 8];
-        socket
-            .get_mut()
-            .read_exact(&mut frame)
-            .expect("a Close frame");
-        assert_eq!(
-            [frame[6] ^ frame[2], frame[7] ^ frame[3]],
-            1002_u16.to_be_bytes()
-        );
+        assert_eq!(close_code(socket.get_mut()), 1002);
     });
     let broken = connect(&["--wait", "forever", &url], "");
     let fault =
@@ -370,96 +370,4 @@ fn text_that_is_not_utf8_is_not_sent() {
     let output = connect(&[&url(&server, "/echo")], b"fine\n\xff\n");
     let said = "wshd: line 2 of stdin is not UTF-8: `--binary` sends any bytes\n";
     ended(&output, 1, "fine\n", said);
-}
-
-#[test]
-fn in_a_terminal_lines_may_be_commands_and_nothing_that_comes_steers_it() {
-    let (url, serving) = server_of(|stream| {
-        let mut socket = tungstenite::accept(stream).expect("a handshake");
-        socket
-            .send(Message::text("\u{1b}]0;evil\u{7}"))
-            .expect("sending");
-        loop {
-            match socket.read().expect("a message") {
-                Message::Text(text) => assert_eq!(text.as_str(), "/slash"),
-                Message::Ping(payload) => assert_eq!(&payload[..], b"p"),
-                Message::Close(frame) => {
-                    let frame = frame.expect("a code");
-                    assert_eq!(
-                        (u16::from(frame.code), frame.reason.as_str()),
-                        (4002, "done")
-                    );
-                    break;
-                }
-                other => panic!("{other:?}"),
-            }
-        }
-        drain(socket);
-    });
-    // `script`, of bsdutils, gives a program a terminal.
-    let mut script = Command::new("script")
-        .args([
-            "-qec",
-            &format!("{} connect {url}", env!("CARGO_BIN_EXE_wshd")),
-            "/dev/null",
-        ])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("script, of bsdutils, runs");
-    let mut stdin = script.stdin.take().expect("its stdin is piped");
-    stdin
-        .write_all(b"/help\n//slash\n/ping p\n/what\n/close 4002 done\n")
-        .expect("writing");
-    let output = script.wait_with_output().expect("script ends");
-    drop(stdin);
-    serving.join().expect("the server got what was typed");
-
-    let shown = String::from_utf8_lossy(&output.stdout);
-    for wanted in [
-        &format!("wshd: connected to `{url}`"),
-        "< \\u{1b}]0;evil\\u{7}",
-        "/ping [TEXT]",
-        "`/what` is no command",
-    ] {
-        assert!(shown.contains(wanted), "{wanted} in {shown}");
-    }
-    assert!(!shown.contains("\u{1b}]0;"), "{shown}");
-    assert_eq!(output.status.code(), Some(0), "{shown}");
-}
-
-#[test]
-fn in_a_terminal_two_ctrl_d_behind_a_line_without_a_break_end_it() {
-    let (url, serving) = server_of(|stream| {
-        let mut socket = tungstenite::accept(stream).expect("a handshake");
-        let first = socket.read().expect("a message");
-        assert_eq!(first.to_text().expect("text"), "a");
-        drain(socket);
-    });
-    let mut script = Command::new("script")
-        .args([
-            "-qec",
-            &format!("{} connect {url}", env!("CARGO_BIN_EXE_wshd")),
-            "/dev/null",
-        ])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("script, of bsdutils, runs");
-    let mut stdin = script.stdin.take().expect("its stdin is piped");
-    let mut stdout = script.stdout.take().expect("its stdout is piped");
-    // Before that the terminal is not read, and would take both at once for one.
-    let mut shown = Vec::new();
-    while !String::from_utf8_lossy(&shown).contains("Ctrl-D closes") {
-        let mut byte = [0];
-        stdout.read_exact(&mut byte).expect("a banner");
-        shown.extend(byte);
-    }
-
-    stdin.write_all(b"a\x04\x04").expect("writing");
-
-    let status = script.wait().expect("script ends");
-    drop(stdin);
-    assert_eq!(status.code(), Some(0));
-    serving.join().expect("the server got what was typed");
 }

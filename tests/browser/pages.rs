@@ -8,6 +8,7 @@ use crate::artifacts::{artifacts, page_file};
 use crate::browser::Browser;
 use crate::page::Page;
 use crate::server::{Server, TALKED_TO};
+use crate::tutorial::shows_its_alerts;
 
 pub(crate) fn the_index_lists_the_handlers_and_talks_to_them(browser: &Browser) {
     let server = Server::with_pages().start();
@@ -239,14 +240,7 @@ pub(crate) fn a_page_from_a_file_is_refused_until_its_origin_or_its_handler_allo
     let page = browser.open(&file(&server, "tutorial.html"));
     page.sees(".notice", "This page was opened from a file");
     page.click("#run");
-    for said in [
-        "WebSocket is supported by your Browser!",
-        "Message is sent...",
-        "Message is received...",
-        "Connection is closed...",
-    ] {
-        assert_eq!(page.alert(), said);
-    }
+    shows_its_alerts(&page);
     // `chat_wsh` leaves origins to the server.
     page.go_to(&file(&server, "chat.html"));
     page.click("#join");

@@ -52,25 +52,22 @@ pub(crate) fn the_saved_page_works_from_a_file_and_goodbye_ends_its_connection(b
     fs::write(&file, goodbye).expect("saving the page");
     page.go_to(&format!("file://{}?again", file.display()));
     page.click("a");
-    for said in [
-        "WebSocket is supported by your Browser!",
-        "Message is sent...",
-        "Goodbye is received...",
-        "1000 is closed...",
-    ] {
-        assert_eq!(page.alert(), said);
-    }
+    shows_alerts(&page, "Goodbye is received...", "1000 is closed...");
     server.line(&["session closed", "path=/echo", "code=1000"]);
     assert_eq!(browser.complaints(), [""; 0]);
 }
 
 /// Asserts that the four alerts of the tutorial come in their order.
-fn shows_its_alerts(page: &Page<'_>) {
+pub(crate) fn shows_its_alerts(page: &Page<'_>) {
+    shows_alerts(page, "Message is received...", "Connection is closed...");
+}
+
+fn shows_alerts(page: &Page<'_>, received: &str, closed: &str) {
     for said in [
         "WebSocket is supported by your Browser!",
         "Message is sent...",
-        "Message is received...",
-        "Connection is closed...",
+        received,
+        closed,
     ] {
         assert_eq!(page.alert(), said);
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tungstenite::WebSocket;
 
-use super::{connect, ended, server_of, url};
+use super::{close_code, connect, ended, server_of, url};
 use crate::harness::server::Server;
 use crate::harness::site::Site;
 
@@ -79,15 +79,7 @@ fn a_message_that_is_longer_than_the_client_takes_is_no_break_of_the_protocol() 
         let mut socket = accepted(stream);
         let head = b"\x82\x7f\x00\x00\x00\x00\x40\x00\x00\x01";
         socket.get_mut().write_all(head).expect("a head");
-        let mut frame = [0; 8];
-        socket
-            .get_mut()
-            .read_exact(&mut frame)
-            .expect("a Close frame");
-        assert_eq!(
-            [frame[6] ^ frame[2], frame[7] ^ frame[3]],
-            1009_u16.to_be_bytes()
-        );
+        assert_eq!(close_code(socket.get_mut()), 1009);
     });
     let output = connect(&["--wait", "forever", &url], "");
     let said = "wshd: a message of the server has more than 1073741824 bytes, the most that `wshd connect` takes\n";
