@@ -249,7 +249,7 @@ fn put(output: &mut Vec<u8>, opcode: OpCode, is_compressed: bool, payload: &[u8]
 /// How many bytes are read at a time, at least.
 const READ_BYTES: usize = 16 * 1024;
 /// The most bytes of one message, inflated. The `message_bytes_max` of a server goes as far.
-pub(super) const MESSAGE_BYTES_MAX: usize = 1024 * 1024 * 1024;
+pub(super) const MESSAGE_BYTES_MAX: usize = wsh::rules::MESSAGE_BYTES_MAX;
 
 #[cfg(test)]
 mod tests {

@@ -32,8 +32,11 @@ struct Conversation<'a> {
     decoder: Decoder,
     compressor: Option<Compressor>,
     output: Output,
-    /// The bytes that are to be sent.
+    /// The bytes that are to be sent, behind those that the stream has taken.
     unsent: Vec<u8>,
+    /// How many bytes of `unsent` the stream has taken. They are removed when they are half of it or more: to move the rest
+    /// after every write would take a long message a time that grows with the square of its length.
+    taken: usize,
     /// Whether the stream was given bytes that it may still have.
     is_unflushed: bool,
     /// Whether a message of the client may be among the bytes that wait.
@@ -77,6 +80,7 @@ impl<'a> Talk<'a> {
                 compressor,
                 output,
                 unsent: Vec::new(),
+                taken: 0,
                 is_unflushed: false,
                 is_message_unsent: false,
                 messages: 0,
@@ -112,7 +116,9 @@ impl<'a> Talk<'a> {
         }
         // A Close frame with the code of a fault may wait. A server that does not read it has its own fault to look for.
         let last = async {
-            writer.write_all(&conversation.unsent).await?;
+            writer
+                .write_all(&conversation.unsent[conversation.taken..])
+                .await?;
             writer.shutdown().await
         };
         let _ = timeout(LAST_PATIENCE, last).await;
@@ -131,7 +137,8 @@ impl Conversation<'_> {
     ) {
         let deadline = self.deadline();
         let silence = self.silent_since.map(|since| since + self.options.timeout);
-        let takes_input = self.phase == Phase::Open && self.unsent.len() < UNSENT_BYTES_MAX;
+        let takes_input =
+            self.phase == Phase::Open && self.unsent.len() - self.taken < UNSENT_BYTES_MAX;
         let sends = !self.unsent.is_empty() || self.is_unflushed;
         let may_ping = matches!(self.phase, Phase::Open | Phase::Listening);
         // Reading and writing wait together: a server that waits for its answers to be read takes nothing more.
@@ -145,16 +152,21 @@ impl Conversation<'_> {
                 }
                 Ok(0) | Err(_) => self.happened(Event::Disconnected),
             },
-            sent = send(writer, &self.unsent), if sends => match sent {
+            sent = send(writer, &self.unsent[self.taken..]), if sends => match sent {
                 Ok(sent) => {
                     self.is_unflushed = sent > 0;
-                    self.unsent.drain(..sent);
+                    self.taken += sent;
+                    if self.taken * 2 >= self.unsent.len() {
+                        self.unsent.drain(..self.taken);
+                        self.taken = 0;
+                    }
                     self.note_progress();
                 }
                 // What the server has sent before can still be read.
                 Err(_) => {
                     self.is_unflushed = false;
                     self.unsent.clear();
+                    self.taken = 0;
                     self.note_progress();
                 }
             },
