@@ -33,7 +33,8 @@ impl Auth {
     }
 }
 
-/// Logs how many users and tokens there are, and what is remarkable about them.
+/// Logs how many users and tokens there are, and what is remarkable about who may enter: secrets that others can read or
+/// hear are part of it.
 pub(crate) fn tell(auth: Option<&Auth>) {
     let Some(auth) = auth else {
         return info!("every peer may enter");

@@ -64,7 +64,7 @@ impl Router {
 
     /// Whether `path` leads to a handler whose file is refused, and which has no older generation.
     pub(crate) fn is_refused(&self, path: &str) -> bool {
-        let name = self.unserved_at(path);
+        let name = self.unserved_at(&self.table.load(), path);
         name.is_some_and(|name| self.listing.load().is_refused(&name))
     }
 
@@ -73,13 +73,12 @@ impl Router {
         let table = self.table.load();
         match table.find(path) {
             Some((generation, _)) => Some(generation.handler.clone()),
-            None => self.unserved_at(path),
+            None => self.unserved_at(&table, path),
         }
     }
 
     /// The name of the handler that would answer at `path`, where none does.
-    fn unserved_at(&self, path: &str) -> Option<Arc<str>> {
-        let table = self.table.load();
+    fn unserved_at(&self, table: &Table, path: &str) -> Option<Arc<str>> {
         if let Some(name) = table.unserved.aliases.get(path) {
             return Some(name.clone());
         }

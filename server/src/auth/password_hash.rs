@@ -185,7 +185,7 @@ fn argon2id_form(text: &str) -> Result<HashForm, HashFault> {
     if hash.hash.is_none() || hash.salt.is_none() {
         return Err(damaged);
     }
-    // A parameter that is not written has a default.
+    // Parameters that do not begin with `m=` were not read above.
     bounded("m (KiB) of", params.m_cost().into(), ARGON2_KIB_MAX)?;
     bounded("t of", params.t_cost().into(), ARGON2_PASSES_MAX)?;
     bounded("p of", params.p_cost().into(), ARGON2_LANES_MAX)?;

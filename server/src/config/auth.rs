@@ -172,11 +172,8 @@ fn encoded_paths(auth: &Auth) -> Vec<String> {
 
 /// A sentence for each address that other machines reach without TLS.
 fn unencrypted(config: &Config) -> Vec<String> {
-    let reached = config.listen.iter().filter(|endpoint| {
-        let address = endpoint.address();
-        !endpoint.is_tls()
-            && address.is_some_and(|address| !address.ip().to_canonical().is_loopback())
-    });
+    let listen = config.listen.iter();
+    let reached = listen.filter(|endpoint| !endpoint.is_tls() && !endpoint.is_loopback());
     let sentence = |endpoint| {
         format!(
             "passwords and tokens cross the network to `{endpoint}` unencrypted; `tls:{endpoint}` in `listen` encrypts \

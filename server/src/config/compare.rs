@@ -104,10 +104,6 @@ impl Config {
             let path = pattern.strip_suffix("/*").unwrap_or(pattern);
             path.trim_start_matches('/').to_owned()
         };
-        let is_at_or_below = |name: &str, path: &str| {
-            let rest = name.strip_prefix(path);
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
         let mut sentences = Vec::new();
         for pattern in &patterns {
             let path = bare(pattern);
@@ -155,10 +151,7 @@ impl Config {
     pub fn topics_like_handlers(&self, known: &[String]) -> Vec<ConfigFault> {
         let faults = self.topics_of_the_server.iter().filter_map(|topics| {
             let name = topics.name.trim_start_matches('/');
-            let is_of = |handler: &&String| {
-                let rest = name.strip_prefix(&***handler);
-                !handler.is_empty() && rest.is_some_and(|it| it.is_empty() || it.starts_with('/'))
-            };
+            let is_of = |handler: &&String| !handler.is_empty() && is_at_or_below(name, handler);
             let handler = known.iter().filter(is_of).max_by_key(|name| name.len())?;
             let is_its_own =
                 |it: &NamedHandler| it.name == *handler && !it.pattern.starts_with('/');
@@ -203,4 +196,10 @@ fn near(name: &str, known: &[String]) -> Option<String> {
     let name = name.strip_suffix(".so").unwrap_or(name);
     let name = name.strip_suffix("_wsh").unwrap_or(name);
     nearest(name, known.iter().map(String::as_str)).map(str::to_owned)
+}
+
+/// Whether a path is this one, or lies below it. Neither begins with a slash.
+fn is_at_or_below(path: &str, above: &str) -> bool {
+    let rest = path.strip_prefix(above);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }

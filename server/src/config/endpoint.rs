@@ -24,6 +24,12 @@ impl Endpoint {
         }
     }
 
+    /// Whether only this machine reaches it.
+    pub(crate) fn is_loopback(&self) -> bool {
+        let address = self.address();
+        address.is_none_or(|address| address.ip().to_canonical().is_loopback())
+    }
+
     /// Whether clients speak TLS.
     pub fn is_tls(&self) -> bool {
         matches!(self, Endpoint::Tls(_))

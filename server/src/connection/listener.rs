@@ -85,10 +85,9 @@ impl Listener {
     }
 }
 
-/// Whether only this machine can reach the addresses. Unix sockets have none.
+/// Whether only this machine can reach them.
 pub(crate) fn are_loopback(listeners: &[Listener]) -> bool {
-    let mut addresses = listeners.iter().filter_map(|it| it.endpoint.address());
-    addresses.all(|address| address.ip().to_canonical().is_loopback())
+    listeners.iter().all(|it| it.endpoint.is_loopback())
 }
 
 /// Accepts until the server stops. Every connection holds a clone of `alive` while it lasts.

@@ -230,17 +230,13 @@ impl<L: FnMut() -> Vec<Change>> BuildLoop<L> {
                 say(complaint);
             }
         }
-        let before = std::mem::take(&mut self.handlers.by_name);
-        let gone = before
-            .values()
-            .filter(|handler| !handlers.by_name.contains_key(&handler.name));
-        for handler in gone {
-            self.forget(handler);
+        let before = std::mem::replace(&mut self.handlers, handlers);
+        for handler in before.by_name.values() {
+            if !self.handlers.by_name.contains_key(&handler.name) {
+                self.forget(handler);
+            }
         }
-        self.handlers.by_name = before;
-        let otherwise = handlers.built_otherwise(&self.handlers);
-        self.handlers = handlers;
-        otherwise
+        self.handlers.built_otherwise(&before)
     }
 
     fn forget(&mut self, handler: &HandlerSource) {

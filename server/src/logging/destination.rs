@@ -1,5 +1,6 @@
 //! Where lines go: stderr, or a file. While the file fails, its lines are kept and tried again, and stderr tells of it.
 
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use tracing::Level;
@@ -104,6 +105,7 @@ impl Destination {
                     line.text("log_file", path.display());
                 });
                 self.write(now, 0);
+                super::IS_COLOURFUL.store(false, Ordering::Relaxed);
                 self.go_to(Some(Box::new(file)));
             }
             Err(error) if news == OutageNews::Begins => {
@@ -133,20 +135,21 @@ impl Destination {
         }
     }
 
-    /// Takes a batch of lines, behind which `dropped` lines had no room. No line may be held.
+    /// Takes a batch of lines, behind which `dropped` lines had no room. No line of an earlier
+    /// batch may be held; lines of the log's own may.
     pub(super) fn take(&mut self, batch: &mut Vec<u8>, dropped: u64) {
-        if self.file.is_none() {
-            std::mem::swap(&mut self.held, batch);
-            // They are told of behind the batch, once stderr takes that.
-            return self.untold += dropped;
+        if self.file.is_some() {
+            self.hold_dropped();
         }
-        self.hold_dropped();
         match self.held.is_empty() {
             true => std::mem::swap(&mut self.held, batch),
             false => self.held.append(batch),
         }
-        self.untold = dropped;
-        self.hold_dropped();
+        self.untold += dropped;
+        // Where the log is stderr, they are told of behind the batch, once stderr takes that.
+        if self.file.is_some() {
+            self.hold_dropped();
+        }
     }
 
     /// Writes the lines that are held. Answers whether none is held any more. `dropped` lines have had no room since
@@ -279,6 +282,7 @@ fn push_line(
     is_colourful: bool,
     fields: impl FnOnce(&mut LogLine<'_>),
 ) {
+    // In memory of its own: the end of a line cuts all that is before it to the length of one line.
     let mut own = Vec::new();
     let mut line = LogLine::begin(&mut own, level, is_colourful);
     line.message(message);

@@ -215,7 +215,7 @@ fn text(field: &[u8]) -> String {
 }
 
 /// Whether a character can break a line, steer a terminal, or reverse what is shown behind it (UAX #9).
-fn changes_the_line(character: char) -> bool {
+pub(crate) fn changes_the_line(character: char) -> bool {
     character.is_control() || matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 

@@ -109,18 +109,18 @@ pub(crate) fn read_pair(
             certificate: certificate.clone(),
             key: pair.key.clone(),
         },
-        Error::InvalidCertificate(why) => unreadable(certificate, faults::sentence(&why)),
+        Error::InvalidCertificate(why) => unusable_certificate(certificate, faults::sentence(&why)),
         // It does not tell a damaged key from one of another kind.
         Error::General(_) => unusable(&pair.key, KEY_WANTED),
         error => unusable(&pair.key, error),
     })?;
-    let invalid = |error| unreadable(certificate, faults::of_x509(&error));
+    let invalid = |error| unusable_certificate(certificate, faults::of_x509(&error));
     for link in &key.cert {
         EndEntityCert::try_from(link).map_err(invalid)?;
     }
     let first = key
         .end_entity_cert()
-        .map_err(|error| unreadable(certificate, error))?;
+        .map_err(|error| unusable_certificate(certificate, error))?;
     let first = EndEntityCert::try_from(first).map_err(invalid)?;
     let names = first
         .valid_dns_names()
@@ -150,8 +150,8 @@ pub(crate) fn read_authorities(path: &Path) -> Result<RootCertStore, TlsFault> {
     for certificate in certificates(path)? {
         let added = roots.add(certificate);
         added.map_err(|error| match error {
-            Error::InvalidCertificate(why) => unreadable(path, faults::sentence(&why)),
-            error => unreadable(path, error),
+            Error::InvalidCertificate(why) => unusable_certificate(path, faults::sentence(&why)),
+            error => unusable_certificate(path, error),
         })?;
     }
     Ok(roots)
@@ -203,7 +203,7 @@ fn unusable(path: &Path, why: impl fmt::Display) -> TlsFault {
 }
 
 /// Says that a certificate in a file, which is PEM as it should be, is not one that is known here.
-fn unreadable(path: &Path, why: impl fmt::Display) -> TlsFault {
+fn unusable_certificate(path: &Path, why: impl fmt::Display) -> TlsFault {
     let why = format!("a certificate in it cannot be read: {why}");
     unusable(path, why)
 }

@@ -9,6 +9,8 @@ use rustls::RootCertStore;
 use rustls::crypto::CryptoProvider;
 
 use super::certificates::{self, Certificate, TlsFault};
+use rustls::pki_types::TrustAnchor;
+
 use crate::config::{CertificatePair, ClientAuth, TlsConfig};
 
 /// The newest content of the files of TLS that could be used.
@@ -119,11 +121,11 @@ impl ClientVerification {
     }
 
     fn is_same(&self, other: &ClientVerification) -> bool {
-        let roots = |it: &ClientVerification| {
-            let authorities = it.authorities.as_ref();
-            authorities.map(|it| it.roots.roots.clone())
-        };
-        self.auth == other.auth && roots(self) == roots(other)
+        self.auth == other.auth && self.anchors() == other.anchors()
+    }
+
+    fn anchors(&self) -> Option<&[TrustAnchor<'static>]> {
+        self.authorities.as_ref().map(|it| &*it.roots.roots)
     }
 }
 

@@ -10,6 +10,7 @@ use percent_encoding::{percent_decode, percent_encode};
 
 use super::lookup::{below, is_public};
 use crate::http::target::ESCAPED;
+use crate::plugin::inspect::changes_the_line;
 
 /// What a directory shows.
 #[derive(Debug, PartialEq, Eq)]
@@ -29,18 +30,18 @@ impl DirectoryListing {
                 is_cut = true;
                 break;
             }
-            let mut name = entry?.file_name();
-            // A link that leads nowhere or outside shows no name.
-            let Ok(Some(real)) = below(root, &directory.join(&name)) else {
-                continue;
-            };
-            let Ok(metadata) = fs::symlink_metadata(&real) else {
-                continue;
-            };
-            if !is_public(&name) || !(metadata.is_dir() || metadata.is_file()) {
+            let entry = entry?;
+            let mut name = entry.file_name();
+            if !is_public(&name) {
                 continue;
             }
-            if metadata.is_dir() {
+            let Some(kind) = served_kind(root, &entry) else {
+                continue;
+            };
+            if !(kind.is_dir() || kind.is_file()) {
+                continue;
+            }
+            if kind.is_dir() {
                 name.push("/");
             }
             names.push(name);
@@ -82,7 +83,17 @@ impl DirectoryListing {
     }
 }
 
-/// A name as text of HTML, without control characters.
+/// What an entry of a real directory is, or what its link leads to. `None` where that is nowhere, or outside.
+fn served_kind(root: &Path, entry: &fs::DirEntry) -> Option<fs::FileType> {
+    let kind = entry.file_type().ok()?;
+    if !kind.is_symlink() {
+        return Some(kind);
+    }
+    let real = below(root, &entry.path()).ok()??;
+    Some(fs::symlink_metadata(&real).ok()?.file_type())
+}
+
+/// A name as text of HTML, as one line that reads in one direction.
 fn text(name: &OsStr) -> String {
     let mut text = String::new();
     for character in name.to_string_lossy().chars() {
@@ -91,7 +102,7 @@ fn text(name: &OsStr) -> String {
             '<' => text += "&lt;",
             '>' => text += "&gt;",
             '"' => text += "&quot;",
-            character if character.is_control() => text.push(char::REPLACEMENT_CHARACTER),
+            character if changes_the_line(character) => text.push(char::REPLACEMENT_CHARACTER),
             character => text.push(character),
         }
     }

@@ -81,7 +81,8 @@ impl Deflation {
     }
 
     /// Appends a part's compressed bytes to `output`, which is empty. False if the message became no
-    /// smaller, and is to go as it is. With a `deflate_bytes_min` of 0 every message goes compressed.
+    /// smaller, and is to go as it is. With a `deflate_bytes_min` of 0 it goes compressed even so. A message that is
+    /// compressed once for several sessions, by [`compress_alone`], does not.
     pub(crate) fn compress(
         &mut self,
         part: PartPosition,
