@@ -20,7 +20,7 @@ const OF_TEA: &str = "$5$saltsalt$kWwMLQhDW1TzF9cDGZ7aP0rxs0VbLpf/VaG3Wsxmwm.";
 /// The hash of `tea`, by `htpasswd -B`.
 const OF_TEA_BY_BCRYPT: &str = "$2y$05$abcdefghijklmnopqrstuud6G93R2mClriPOkUzylPQG1gEj0ICEq";
 /// The SHA-256 of `test`.
-const OF_TEST: &str = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
+pub(crate) const OF_TEST: &str = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
 const BASIC: &str = "WWW-Authenticate: Basic realm=\"wshd\", charset=\"UTF-8\"\r\n";
 const BEARER: &str = "WWW-Authenticate: Bearer realm=\"wshd\"\r\n";
 
@@ -40,7 +40,7 @@ fn upgrade(server: &Server, path: &str, lines: &str) -> String {
     server.exchange(opening(path, lines).as_bytes())
 }
 
-fn upgrade_status(server: &Server, path: &str, lines: &str) -> u16 {
+pub(crate) fn upgrade_status(server: &Server, path: &str, lines: &str) -> u16 {
     status_of(&upgrade(server, path, lines))
 }
 

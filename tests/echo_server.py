@@ -1,4 +1,5 @@
-"""A `wshd` with example handlers, plain and over TLS, for the Python scripts beside this file."""
+"""A `wshd` with example handlers, plain and over TLS, for the Python scripts beside this file. Those that start the
+server themselves call `build` alone."""
 
 import json
 import os

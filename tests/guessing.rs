@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 
-use crate::auth::basic;
+use crate::auth::{OF_TEST, basic, upgrade_status};
 use crate::harness::server::{Server, opening, status_of};
 use crate::harness::site::Site;
 use crate::harness::{eventually, within};
@@ -16,8 +16,6 @@ use crate::harness::{eventually, within};
 const SLOW: &str = "$argon2id$v=19$m=65536,t=16,p=1$y/Aj506G/7g8W6LrzUcdsA$MtJ/4G7kUDsZbfrelp3IwE3vNkxH4wEZGsY81EcKIrs";
 /// A hash of `tea` that takes a few milliseconds, by `htpasswd -B`.
 const QUICK: &str = "$2y$05$abcdefghijklmnopqrstuud6G93R2mClriPOkUzylPQG1gEj0ICEq";
-/// The SHA-256 of `test`.
-const OF_TEST: &str = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
 
 /// A server with users, of whom `ann` has a slow hash, a token, and a page for everybody.
 fn server(limits: &str) -> (Site, Server) {
@@ -99,10 +97,6 @@ fn count(guesses: &mut [Guess], answer: Answer) -> usize {
     answers.filter(|found| *found == answer).count()
 }
 
-fn upgrade_status(server: &Server, lines: &str) -> u16 {
-    status_of(&server.exchange(opening("/echo", lines).as_bytes()))
-}
-
 fn page_status(server: &Server) -> u16 {
     let request = "GET /page.txt HTTP/1.1\r\nHost: localhost\r\n\r\n";
     status_of(&server.exchange(request.as_bytes()))
@@ -111,7 +105,7 @@ fn page_status(server: &Server) -> u16 {
 #[test]
 fn guesses_over_the_rate_are_refused_while_the_others_wait_and_no_other_address_waits_for_them() {
     let (_site, server) = server("");
-    assert_eq!(upgrade_status(&server, &basic("bob:tea")), 101);
+    assert_eq!(upgrade_status(&server, "/echo", &basic("bob:tea")), 101);
 
     let mut guesses = guess(&server, 1, 60);
     within(Duration::from_secs(60), "guesses are refused", || {
@@ -124,14 +118,14 @@ fn guesses_over_the_rate_are_refused_while_the_others_wait_and_no_other_address_
     for _ in 0..3 {
         assert_eq!(page_status(&server), 200);
         assert_eq!(
-            upgrade_status(&server, "Authorization: Bearer test\r\n"),
+            upgrade_status(&server, "/echo", "Authorization: Bearer test\r\n"),
             101
         );
-        assert_eq!(upgrade_status(&server, &basic("bob:tea")), 101);
+        assert_eq!(upgrade_status(&server, "/echo", &basic("bob:tea")), 101);
     }
     // A user that the server has not seen yet has the next turn, or the one after it.
     let before = count(&mut guesses, Answer::Status(401));
-    assert_eq!(upgrade_status(&server, &basic("cai:tea")), 101);
+    assert_eq!(upgrade_status(&server, "/echo", &basic("cai:tea")), 101);
     let compared = count(&mut guesses, Answer::Status(401)) - before;
     // As many as are compared at a time, and one that had its turn before the user asked.
     assert!(compared <= 5, "{compared} were compared before");
@@ -141,14 +135,14 @@ fn guesses_over_the_rate_are_refused_while_the_others_wait_and_no_other_address_
 #[test]
 fn connections_whose_passwords_wait_give_way_to_what_needs_no_comparison() {
     let (_site, server) = server("pending_handshakes_max = 32\n");
-    assert_eq!(upgrade_status(&server, &basic("bob:tea")), 101);
+    assert_eq!(upgrade_status(&server, "/echo", &basic("bob:tea")), 101);
     let mut guesses: Vec<Guess> = (1..=6).flat_map(|last| guess(&server, last, 30)).collect();
 
     for round in 0..10 {
         assert_eq!(page_status(&server), 200, "round {round}");
-        let token = upgrade_status(&server, "Authorization: Bearer test\r\n");
+        let token = upgrade_status(&server, "/echo", "Authorization: Bearer test\r\n");
         assert_eq!(token, 101, "round {round}");
-        let remembered = upgrade_status(&server, &basic("bob:tea"));
+        let remembered = upgrade_status(&server, "/echo", &basic("bob:tea"));
         assert_eq!(remembered, 101, "round {round}");
     }
 

@@ -8,14 +8,14 @@ use std::io::{Read, Write};
 use std::iter;
 use std::time::{Duration, Instant};
 
-use flate2::{Compress, Compression, FlushCompress};
+use flate2::{Compress, Compression};
 
 use crate::harness::client::Raw;
 use crate::harness::client_frame::{frame, header};
-use crate::harness::deflating::MODEST_OFFER;
+use crate::harness::deflating::{MODEST_OFFER, deflate};
 use crate::harness::server::Server;
 use crate::harness::site::Site;
-use crate::harness::{is_long, within};
+use crate::harness::{is_long, patience, within};
 
 const MIB: u64 = 1024 * 1024;
 /// A payload after this key follows as it is.
@@ -36,16 +36,10 @@ fn start() -> (Site, Server) {
     (site, server)
 }
 
-/// Resets the peak of the server's resident set. Returns its size now in KiB.
-fn reset_peak(server: &Server) -> u64 {
-    std::fs::write(format!("/proc/{}/clear_refs", server.pid()), "5").expect("the peak is reset");
-    server.proc_status("VmRSS")
-}
-
 /// Runs `echo`, which takes so many bytes there and back. Fails if the server's memory grew by more than `times` as much
 /// at its peak, or does not come back.
 fn takes_at_most(server: &Server, bytes: u64, times: u64, what: &str, echo: impl FnOnce()) {
-    let before = reset_peak(server);
+    let before = server.reset_peak();
     let began = Instant::now();
     echo();
     let elapsed = began.elapsed();
@@ -61,8 +55,8 @@ fn takes_at_most(server: &Server, bytes: u64, times: u64, what: &str, echo: impl
 
 fn open(server: &Server, offer: &str) -> Raw {
     let (raw, _) = Raw::open_with(server, "/echo", offer);
-    let patience = Some(Duration::from_secs(120));
-    raw.stream.set_read_timeout(patience).expect("a timeout");
+    let limit = Some(Duration::from_secs(120) * patience());
+    raw.stream.set_read_timeout(limit).expect("a timeout");
     raw
 }
 
@@ -129,12 +123,7 @@ fn half_random(bytes: usize) -> Vec<u8> {
 /// Sends a binary message compressed, in one frame, and reads its echo, which is too long to be compressed. Returns how
 /// many bytes the frame had.
 fn echo_compressed(raw: &mut Raw, payload: &[u8]) -> usize {
-    let mut deflater = Compress::new(Compression::fast(), false);
-    let mut wire = Vec::with_capacity(payload.len() + payload.len() / 100 + 1024);
-    deflater
-        .compress_vec(payload, &mut wire, FlushCompress::Sync)
-        .expect("compressing");
-    wire.truncate(wire.len() - 4);
+    let wire = deflate(&mut Compress::new(Compression::fast(), false), payload);
     let sent = wire.len();
     raw.send(&header(0xc2, sent as u64, NO_MASK));
     raw.send(&wire);
@@ -191,7 +180,7 @@ fn a_hundred_megabytes_that_come_compressed_take_no_more_than_the_message_and_it
 #[test]
 fn a_length_that_a_peer_declares_takes_no_memory() {
     let (_site, server) = start();
-    let before = reset_peak(&server);
+    let before = server.reset_peak();
 
     // Each is a gibibyte, of which little comes. The Pong says that it has been read with the Ping.
     let peers: Vec<Raw> = (0..200)

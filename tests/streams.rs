@@ -37,17 +37,11 @@ fn start() -> (Server, Site) {
     (Server::start(&site), site)
 }
 
-/// Resets the peak of the server's resident set. Returns its size now in KiB.
-fn reset_peak(server: &Server) -> u64 {
-    std::fs::write(format!("/proc/{}/clear_refs", server.pid()), "5").expect("the peak is reset");
-    server.proc_status("VmRSS")
-}
-
 /// Runs `transfer` with few parts, so that threads have the buffers that they keep, and then with many. Returns by how many
 /// KiB the server's memory grew at its peak.
 fn growth(server: &Server, transfer: impl Fn(u64)) -> u64 {
     transfer(8);
-    let before = reset_peak(server);
+    let before = server.reset_peak();
     let began = Instant::now();
     transfer(parts());
     let grown = server.proc_status("VmHWM").saturating_sub(before);
@@ -133,7 +127,7 @@ fn a_client_that_does_not_read_holds_a_download_up_and_the_server_keeps_little_o
     let (server, _site) = start();
     for style in STYLES {
         Raw::open(&server, &format!("/{style}"));
-        let before = reset_peak(&server);
+        let before = server.reset_peak();
         let mut raw = Raw::open(&server, &format!("/{style}"));
         raw.send(&frame(0x81, b"16384"));
 

@@ -1,13 +1,11 @@
 //! Files of users and tokens that change while the server runs.
 
-use std::time::Duration;
-
 use data_encoding::BASE64;
 
 use super::{ALL, OF_TEA, basic, site, upgrade_status};
 use crate::harness::client::Client;
+use crate::harness::eventually;
 use crate::harness::server::Server;
-use crate::harness::within;
 
 #[test]
 fn a_changed_file_applies_and_a_broken_one_leaves_the_old_users() {
@@ -26,9 +24,7 @@ fn a_changed_file_applies_and_a_broken_one_leaves_the_old_users() {
     assert_eq!(status("cai:tea"), 401);
 
     site.write("users", &format!("bob:{OF_TEA}\ncai:{OF_TEA}\n"));
-    within(Duration::from_secs(10), "cai may enter", || {
-        status("cai:tea") == 101
-    });
+    eventually("cai may enter", || status("cai:tea") == 101);
     // What was remembered of ann does not hold any more, and its open session stays.
     assert_eq!(status("ann:tea"), 401);
     assert_eq!(open.ask("still there"), "still there");
@@ -45,13 +41,11 @@ fn a_changed_file_applies_and_a_broken_one_leaves_the_old_users() {
     server.line(&["ERROR", "configuration refused", "cannot read", "/users`"]);
     assert_eq!(status("cai:tea"), 101);
     site.write("users", &format!("dan:{OF_TEA}\n"));
-    within(Duration::from_secs(10), "dan may enter", || {
-        status("dan:tea") == 101
-    });
+    eventually("dan may enter", || status("dan:tea") == 101);
     assert_eq!(status("cai:tea"), 401);
 
     site.write("tokens", "");
-    within(Duration::from_secs(10), "the token is gone", || {
+    eventually("the token is gone", || {
         upgrade_status(&server, "/echo", "Authorization: Bearer test\r\n") == 401
     });
     assert!(!server.log().contains("geheim"), "{}", server.log());
@@ -72,7 +66,7 @@ fn a_file_that_a_new_configuration_names_is_taken_as_soon_as_it_is_right() {
     assert_eq!(server.handshake_status("/echo"), 101);
 
     site.write("users", &format!("ann:{OF_TEA}\n"));
-    within(Duration::from_secs(10), "users are asked for", || {
+    eventually("users are asked for", || {
         server.handshake_status("/echo") == 401
     });
 }
@@ -84,7 +78,7 @@ fn a_broken_file_holds_back_no_change_of_another() {
     let status = |lines: &str| upgrade_status(&server, "/echo", lines);
     let token = "Authorization: Bearer test\r\n";
     let until = |what: &str, lines: &str, expected: u16| {
-        within(Duration::from_secs(10), what, || status(lines) == expected);
+        eventually(what, || status(lines) == expected);
     };
     let broken = |file: &str| format!("file={}", site.root().join(file).display());
     assert_eq!(status(token), 101);

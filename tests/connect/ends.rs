@@ -9,12 +9,13 @@ use std::time::Duration;
 use tungstenite::WebSocket;
 
 use super::{close_code, connect, ended, server_of, url};
+use crate::harness::patience;
 use crate::harness::server::Server;
 use crate::harness::site::Site;
 
 /// Opens a WebSocket. The server waits for each byte for a limited time.
 fn accepted(stream: TcpStream) -> WebSocket<TcpStream> {
-    let limit = Some(Duration::from_secs(20));
+    let limit = Some(Duration::from_secs(20) * patience());
     stream.set_read_timeout(limit).expect("a limit");
     tungstenite::accept(stream).expect("a handshake")
 }

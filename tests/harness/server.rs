@@ -365,6 +365,13 @@ impl Server {
         ticks.map(|ticks| ticks.expect("a number")).sum()
     }
 
+    /// Resets the peak of the server's resident set. Returns its size now in KiB.
+    pub(crate) fn reset_peak(&self) -> u64 {
+        let path = format!("/proc/{}/clear_refs", self.pid());
+        std::fs::write(path, "5").expect("the peak is reset");
+        self.proc_status("VmRSS")
+    }
+
     /// Returns a number of `/proc/PID/status`, such as `Threads` or `VmRSS`.
     pub(crate) fn proc_status(&self, name: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()));

@@ -19,6 +19,9 @@ import tarfile
 import tempfile
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(ROOT, "tests"))
+import echo_server  # noqa: E402
+
 PLACE = os.path.join(ROOT, "target", "pywebsocket")
 VERSION = "pywebsocket3==4.0.2"
 EXAMPLES = ["abort", "abort_handshake", "bench", "benchmark_helper", "close", "cookie", "echo",
@@ -108,11 +111,7 @@ def install():
 
 def build():
     """Builds the server and the handlers. Returns the directory of both."""
-    packages = [word for name in ["wshd"] + [it + "_wsh" for it in EXAMPLES] for word in ("-p", name)]
-    subprocess.check_call(["cargo", "build", "--release", "--locked"] + packages, cwd=ROOT)
-    metadata = ["cargo", "metadata", "--format-version", "1", "--no-deps"]
-    metadata = json.loads(subprocess.check_output(metadata, cwd=ROOT))
-    return os.path.join(metadata["target_directory"], "release")
+    return echo_server.build([it + "_wsh" for it in EXAMPLES])
 
 
 def add_examples(site, libraries):

@@ -95,7 +95,6 @@ fn a_server_whose_certificate_cannot_be_used_does_not_start() {
     let start = || tls.builder(&site).output();
     let check = || tls.builder(&site).arg("check").output();
     let other = tls.authority.server(&["localhost"]);
-    let mut faults = 0;
     for (file, text, said) in [
         (
             "server.key",
@@ -115,7 +114,6 @@ fn a_server_whose_certificate_cannot_be_used_does_not_start() {
             "cannot use",
         ),
     ] {
-        tls.write(&other);
         let own = tls.authority.server(&["localhost"]);
         tls.write(&own);
         site.write(file, text);
@@ -123,10 +121,8 @@ fn a_server_whose_certificate_cannot_be_used_does_not_start() {
             let error = String::from_utf8_lossy(&output.stderr).into_owned();
             assert!(error.contains(said), "{error}");
             assert_eq!(output.status.code(), Some(78), "{error}");
-            faults += 1;
         }
     }
-    assert_eq!(faults, 10);
 
     let nothing = Server::builder(&site).arg("-t").output();
     let error = String::from_utf8_lossy(&nothing.stderr).into_owned();

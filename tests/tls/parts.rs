@@ -186,7 +186,7 @@ fn certificates_that_nothing_uses_are_named_and_may_be_taken_out() {
 #[test]
 fn a_plain_address_beside_required_certificates_of_clients_is_named() {
     let site = Site::with(&["echo_wsh"]);
-    let tls = Tls::new(&site);
+    Tls::new(&site);
     let pair = "certificate = \"server.pem\", key = \"server.key\"";
     let configure = |client_auth: &str| {
         let listen = "listen = [\"127.0.0.1:0\", \"tls:127.0.0.1:0\"]";
@@ -207,7 +207,6 @@ fn a_plain_address_beside_required_certificates_of_clients_is_named() {
 
     let again = Server::bare(&site).start();
     again.line(&["WARN", "TLS may not be what is meant", said]);
-    drop(tls);
 }
 
 #[test]
