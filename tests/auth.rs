@@ -80,6 +80,10 @@ fn nothing_is_told_to_a_peer_that_says_no_user() {
             );
         }
         for method in ["HEAD", "OPTIONS", "POST", "PUT"] {
+            if (method, path) == ("OPTIONS", "/") {
+                // It is what load balancers ask, and tells nothing of what lies there.
+                continue;
+            }
             let request = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
             let answer = server.exchange(request.as_bytes());
             assert_eq!(status_of(&answer), 401, "{method} {path}: {answer}");

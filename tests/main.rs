@@ -34,6 +34,7 @@ mod generations;
 mod golden;
 mod guessing;
 mod harness;
+mod health;
 mod history;
 mod hostile;
 mod hosts;

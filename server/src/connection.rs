@@ -11,6 +11,7 @@ mod eviction;
 pub(crate) mod files;
 pub(crate) mod handshake;
 mod head_reader;
+mod health;
 mod host;
 mod http_connection;
 pub(crate) mod listener;

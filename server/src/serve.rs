@@ -105,6 +105,7 @@ impl Serving {
             config,
             tls,
             admission: Admission::new(shared.descriptors.clone()),
+            readiness: shared.readiness.clone(),
             authenticator: Arc::new(Authenticator::new()),
             refusals: RefusalLog::new(),
             is_loopback_only: listener::are_loopback(&listeners),
@@ -177,6 +178,7 @@ impl Serving {
             ));
         }
         drop(alive);
+        self.shared.readiness.begin_serving();
         for handler in self.server.router.names() {
             let path = encode_path(&format!("/{handler}"));
             info!(%handler, url = %format_args!("{}{path}", urls.sessions), "handler answers");
@@ -186,6 +188,7 @@ impl Serving {
         }
 
         stop.await;
+        self.shared.readiness.begin_draining();
         self.stop.send_replace(true);
         // A client that is told to leave may connect again at once, and must find no listener then.
         let closed = async { while accepting.join_next().await.is_some() {} };

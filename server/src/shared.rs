@@ -1,5 +1,7 @@
 //! What the road of a connection and the road of a change share, for the life of the process.
 
+pub(crate) mod readiness;
+
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -7,6 +9,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
+use self::readiness::ServerReadiness;
 use crate::config::{self, Config, HandlerConfig, LogLevel};
 use crate::engine::Origin;
 use crate::engine::local::LocalEngine;
@@ -40,6 +43,8 @@ pub(crate) struct Shared {
     pub(crate) deflate_budget: Arc<Budget>,
     /// How many files the system lets the process open.
     pub(crate) descriptors: Arc<Descriptors>,
+    /// Whether new clients should come here.
+    pub(crate) readiness: Arc<ServerReadiness>,
     /// Threads that make the calls of generations' lives, and ask sessions to move.
     pub(crate) lifecycle: Arc<ThreadPool>,
     /// In the numbers of the ABI. Plugins read it in place, so it lives as long as the process.
@@ -63,6 +68,7 @@ impl Shared {
             timer_wheel: TimerWheel::new(),
             deflate_budget: Budget::new(now.limits.deflate_contexts_bytes_max),
             descriptors: Arc::new(Descriptors::now()),
+            readiness: Arc::default(),
             lifecycle: ThreadPool::new(),
             log_level: Box::leak(Box::new(AtomicU32::new(0))),
             config: config.clone(),

@@ -18,6 +18,7 @@ use tracing::debug;
 use self::conditions::{Version, Wanted};
 use self::lookup::LookupResult;
 use self::transfer::{Body, TransferError};
+use crate::connection::health::READ_METHODS;
 use crate::connection::next_step::FileRequest;
 use crate::connection::stopping::Stopping;
 use crate::http::head::Head;
@@ -141,8 +142,9 @@ struct FileResponse {
 
 /// The response to a request for a file; `None` where there is no file.
 async fn respond(head: &Head, documents: Documents<'_>) -> Option<FileResponse> {
-    if !matches!(head.method(), b"GET" | b"HEAD") {
-        return Some(FileResponse::of(405).with("Allow", "GET, HEAD"));
+    let is_for_options = head.method() == b"OPTIONS";
+    if !is_for_options && !matches!(head.method(), b"GET" | b"HEAD") {
+        return Some(FileResponse::of(405).with("Allow", READ_METHODS.join(", ")));
     }
     let (path, query) = target::raw_path(head.target())?;
     let (root, lists_directories) = (documents.root.to_owned(), documents.lists_directories);
@@ -150,6 +152,12 @@ async fn respond(head: &Head, documents: Documents<'_>) -> Option<FileResponse> 
     let found = transfer::on_thread(move || lookup::find(&root, &asked, lists_directories));
     match found.await.unwrap_or_else(LookupResult::Unknown) {
         LookupResult::Nothing => None,
+        LookupResult::Directory(_) | LookupResult::Listing(_) | LookupResult::File(..)
+            if is_for_options =>
+        {
+            let answer = FileResponse::of(200).with("Allow", READ_METHODS.join(", "));
+            Some(answer.with_bytes(Vec::new()))
+        }
         LookupResult::Directory(path) => {
             let query = query.map(|query| format!("?{query}")).unwrap_or_default();
             Some(FileResponse::of(301).with("Location", format!("{path}{query}")))

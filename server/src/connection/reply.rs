@@ -10,6 +10,7 @@ use wsh::rules;
 
 use crate::config::{DecidedBy, Origins};
 use crate::connection::built_in_pages::PageAnswer;
+use crate::connection::health::HealthAnswer;
 use crate::connection::stopping::Stopping;
 use crate::http::head::first_bytes::NotARequest;
 use crate::http::response::ResponseHead;
@@ -72,6 +73,10 @@ pub(crate) enum Reply {
     Script(&'static str),
     /// A page that is part of the program.
     Page(PageAnswer),
+    /// What a load balancer asks.
+    Health(HealthAnswer),
+    /// The methods of what lies at the path.
+    Options { allowed: &'static [&'static str] },
     /// The request's method is not one that a document of the server's own takes.
     MethodNotAllowed { allowed: &'static [&'static str] },
 }
@@ -122,7 +127,8 @@ impl Reply {
     /// The status of the answer.
     pub(crate) fn status(&self) -> u16 {
         match self {
-            Reply::Json(_) | Reply::Script(_) => 200,
+            Reply::Json(_) | Reply::Script(_) | Reply::Options { .. } => 200,
+            Reply::Health(answer) => answer.status(),
             Reply::Page(answer) => answer.status(),
             Reply::Malformed(_) => 400,
             Reply::NotARequest(what) => what.status(),
@@ -178,6 +184,8 @@ impl Reply {
             Reply::Json(document) => (Vec::new(), document.into_bytes()),
             Reply::Script(script) => (Vec::new(), script.as_bytes().to_vec()),
             Reply::Page(answer) => (Vec::new(), answer.into_body()),
+            Reply::Health(answer) => (Vec::new(), answer.into_body()),
+            Reply::Options { .. } => (Vec::new(), Vec::new()),
             other => (Vec::new(), format!("{}\n", other.text()).into_bytes()),
         };
         let has_body = rules::has_body(status);
@@ -211,7 +219,10 @@ impl Reply {
                 head.line("Upgrade", "websocket");
                 head.line("Sec-WebSocket-Version", "13");
             }
-            Reply::MethodNotAllowed { allowed } => head.line("Allow", allowed.join(", ")),
+            Reply::MethodNotAllowed { allowed } | Reply::Options { allowed } => {
+                head.line("Allow", allowed.join(", "));
+            }
+            Reply::Health(answer) => answer.write_lines(head),
             Reply::Full(_) | Reply::NoAnswer | Reply::Stopping => head.number("Retry-After", 5),
             Reply::Unauthorized(challenge, denial) => challenge.write(*denial, head),
             Reply::Quarantined { after } | Reply::TooManyGuesses { after } => {
@@ -232,6 +243,7 @@ impl Reply {
             Reply::Json(_) => "application/json",
             Reply::Script(_) => "text/javascript; charset=utf-8",
             Reply::Page(answer) => answer.content_type(),
+            Reply::Health(answer) => answer.content_type(),
             _ => "text/plain; charset=utf-8",
         }
     }
@@ -308,7 +320,12 @@ impl Reply {
             Reply::ClosedEarly { .. } => "the handler closed this connection before it was open",
             Reply::HandlerFailed => "the handler failed",
             Reply::MethodNotAllowed { .. } => "this is only read",
-            Reply::Refused { .. } | Reply::Json(_) | Reply::Script(_) | Reply::Page(_) => "",
+            Reply::Refused { .. }
+            | Reply::Json(_)
+            | Reply::Script(_)
+            | Reply::Page(_)
+            | Reply::Health(_)
+            | Reply::Options { .. } => "",
         }
     }
 }

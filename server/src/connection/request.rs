@@ -23,7 +23,11 @@ impl HttpRequest {
             Err(HeadFault::NotARequest(what)) => return Err(Reply::NotARequest(what)),
             Err(HeadFault::TooManyLines) => return Err(Reply::HeadTooLarge),
         };
-        match Target::parse(head.target()) {
+        let target = match (head.method(), head.target()) {
+            (b"OPTIONS", b"*") => Some(Target::whole_server()),
+            (_, target) => Target::parse(target),
+        };
+        match target {
             Some(target) => Ok(HttpRequest {
                 head,
                 target,

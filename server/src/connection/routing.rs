@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::authentication::{Compared, PendingComparison, Verdict};
 use super::built_in_pages::BuiltInPage;
 use super::handshake::{self, UpgradeRequest};
+use super::health::{Probe, READ_METHODS};
 use super::host;
 use super::next_step::{Fallback, FileRequest, NextStep};
 use super::overlay::{self, Overlay};
@@ -33,6 +34,10 @@ pub(super) fn route(
         Ok(host) => host,
         Err(reply) => return NextStep::refuse(reply, Some(request.target.path)),
     };
+    // Before anything that a load balancer does not know: the host, and who may enter.
+    if let Some(probe) = Probe::of(&request) {
+        return answer_probe(probe, request, server);
+    }
     // No browser connects to a Unix socket, so no name can lead one there.
     let is_loopback_only = server.is_loopback_only && !peer.is_unix();
     let config = server.config.load();
@@ -61,6 +66,18 @@ pub(super) fn route(
     };
     drop(config);
     route_entered(request, host, user, peer, permit, server)
+}
+
+fn answer_probe(probe: Probe, request: HttpRequest, server: &Server) -> NextStep {
+    match probe.answer(&request, server.readiness.now()) {
+        Some(answer) => NextStep::Reply(Reply::Health(answer)),
+        None => {
+            let reply = Reply::MethodNotAllowed {
+                allowed: READ_METHODS,
+            };
+            NextStep::refuse(reply, Some(request.target.path))
+        }
+    }
 }
 
 /// A request whose password is being compared, or waits for its turn.
@@ -152,8 +169,13 @@ fn route_to_resource(
 ) -> NextStep {
     let HttpRequest { head, target, .. } = request;
     let path = target.path;
+    let is_for_options = head.method() == b"OPTIONS";
+    if is_for_options && fallback == Fallback::UpgradeRequired {
+        let allowed = READ_METHODS;
+        return NextStep::Reply(Reply::Options { allowed });
+    }
     // Files are only read; any other method on a handler's path is meant for the handler.
-    let is_for_files = matches!(head.method(), b"GET" | b"HEAD");
+    let is_for_files = is_for_options || matches!(head.method(), b"GET" | b"HEAD");
     if !is_for_files && fallback != Fallback::NotFound {
         return NextStep::refuse(fallback.reply(), Some(path));
     }
@@ -163,10 +185,13 @@ fn route_to_resource(
         overlay: server.overlay.as_ref(),
     };
     let resource = Resource::at(&path, &served);
-    if let Some(allowed) = resource.methods()
-        && !allowed.iter().any(|it| it.as_bytes() == head.method())
-    {
-        return NextStep::refuse(Reply::MethodNotAllowed { allowed }, Some(path));
+    if let Some(allowed) = resource.methods() {
+        if is_for_options {
+            return NextStep::Reply(Reply::Options { allowed });
+        }
+        if !allowed.iter().any(|it| it.as_bytes() == head.method()) {
+            return NextStep::refuse(Reply::MethodNotAllowed { allowed }, Some(path));
+        }
     }
     match resource {
         Resource::Listing => {
@@ -244,10 +269,10 @@ impl<'a> Resource<'a> {
     fn methods(&self) -> Option<&'static [&'static str]> {
         match self {
             Resource::Listing | Resource::Engine | Resource::DevScript | Resource::Page(_) => {
-                Some(&["GET", "HEAD"])
+                Some(READ_METHODS)
             }
             // A stream has no end, and so no length that an answer to HEAD could say.
-            Resource::DevEvents(_) => Some(&["GET"]),
+            Resource::DevEvents(_) => Some(&["GET", "OPTIONS"]),
             Resource::File => None,
         }
     }
@@ -266,10 +291,24 @@ mod tests {
     fn what_lies_at_a_path_depends_on_the_configuration_and_on_wshd_dev() {
         let overlay = Overlay::new();
         for (path, listing, is_dev, pages, expected, methods) in [
-            (LISTING_PATH, true, false, true, "Listing", "GET, HEAD"),
+            (
+                LISTING_PATH,
+                true,
+                false,
+                true,
+                "Listing",
+                "GET, HEAD, OPTIONS",
+            ),
             (LISTING_PATH, false, false, true, "File", ""),
             (LISTING_PATH, false, true, true, "File", ""),
-            (ENGINE_PATH, true, false, true, "Engine", "GET, HEAD"),
+            (
+                ENGINE_PATH,
+                true,
+                false,
+                true,
+                "Engine",
+                "GET, HEAD, OPTIONS",
+            ),
             (ENGINE_PATH, false, true, true, "File", ""),
             (
                 overlay::SCRIPT_PATH,
@@ -277,14 +316,28 @@ mod tests {
                 true,
                 true,
                 "DevScript",
-                "GET, HEAD",
+                "GET, HEAD, OPTIONS",
             ),
             (overlay::SCRIPT_PATH, true, false, true, "File", ""),
-            (overlay::EVENTS_PATH, false, true, true, "DevEvents", "GET"),
+            (
+                overlay::EVENTS_PATH,
+                false,
+                true,
+                true,
+                "DevEvents",
+                "GET, OPTIONS",
+            ),
             (overlay::EVENTS_PATH, false, false, true, "File", ""),
             ("/", true, true, false, "File", ""),
-            ("/", false, false, true, "Page", "GET, HEAD"),
-            ("/style.css", true, false, true, "Page", "GET, HEAD"),
+            ("/", false, false, true, "Page", "GET, HEAD, OPTIONS"),
+            (
+                "/style.css",
+                true,
+                false,
+                true,
+                "Page",
+                "GET, HEAD, OPTIONS",
+            ),
             ("/other.css", true, false, true, "File", ""),
             ("/.wshd/other", true, true, true, "File", ""),
         ] {

@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::engine::node::Node;
 use crate::router::Router;
 use crate::sessions::peer::Peer;
+use crate::shared::readiness::ServerReadiness;
 use crate::transport::settings::TlsSettings;
 
 /// What every connection needs of the server.
@@ -25,6 +26,8 @@ pub(crate) struct Server {
     /// What TLS listeners offer.
     pub(crate) tls: Arc<TlsSettings>,
     pub(crate) admission: Admission,
+    /// Whether new clients should come here.
+    pub(crate) readiness: Arc<ServerReadiness>,
     pub(crate) authenticator: Arc<Authenticator>,
     pub(crate) refusals: RefusalLog,
     /// Whether the server listens on loopback addresses only.

@@ -56,6 +56,16 @@ impl Scheme {
 }
 
 impl Target {
+    /// The target `*`, which means the server as a whole and nothing that lies in it. Only OPTIONS may have it
+    /// (RFC 9112 §3.2.4).
+    pub(crate) fn whole_server() -> Target {
+        Target {
+            path: "*".to_owned(),
+            query: Vec::new(),
+            origin: None,
+        }
+    }
+
     /// Parses a target in origin form or absolute form; `None` where it is malformed.
     pub(crate) fn parse(target: &[u8]) -> Option<Target> {
         let target = std::str::from_utf8(target).ok()?;
