@@ -1,5 +1,6 @@
 //! Everything that is claimed of a running server, through real sockets, directories and libraries.
 
+mod addresses;
 mod admission;
 mod allocations;
 mod applies;

@@ -147,15 +147,25 @@ impl Accepted {
             permit,
             alive,
         } = self;
+        let config = server.config.load();
+        // First of all, so that no other connection gives way to one of an address that has too many.
+        let address = match server.admission.address(&peer, &config.limits) {
+            Ok(address) => address,
+            Err(reply) => {
+                drop((config, permit));
+                return turn_away(socket, peer, tls.is_some(), server, reply);
+            }
+        };
         // Connections that were accepted before may give way by now, since they were polled.
-        let make_room = || {
-            let limits = &server.config.load().limits;
-            server.admission.make_room(&peer, limits)
+        let make_room = || server.admission.make_room(&peer, &config.limits);
+        let permit = permit.or_else(make_room);
+        drop(config);
+        let Some(permit) = permit else {
+            let reply = Reply::Full(FullOf::Connections);
+            return turn_away(socket, peer, tls.is_some(), server, reply);
         };
-        let Some(permit) = permit.or_else(make_room) else {
-            return turn_away(socket, peer, tls.is_some(), server);
-        };
-        let guard = ConnectionGuard::new(permit, alive);
+        let mut guard = ConnectionGuard::new(permit, alive);
+        guard.count_for_address(address);
         let received = head_reader::read_now(&socket);
         // The peer is gone, or no descriptor is left with which the runtime could watch the socket.
         let (Ok(received), Ok(socket)) = (received, TcpStream::from_std(socket)) else {
@@ -175,15 +185,15 @@ impl Accepted {
     }
 }
 
-/// Answers 503 to a connection that gets no permit, as long as there are few of them at a time. A TLS client gets an
-/// alert instead: its handshake would take more than what the server is short of.
+/// Answers a connection that gets no permit, as long as there are few of them at a time. A TLS client gets an alert
+/// instead: its handshake would take more than what the server is short of.
 fn turn_away(
     socket: std::net::TcpStream,
     peer: Peer,
     is_tls: bool,
     server: Arc<Server>,
+    reply: Reply,
 ) -> MaybeFuture<Option<Box<Session>>> {
-    let reply = Reply::Full(FullOf::Connections);
     let permit = server.admission.refusal();
     let (Some(permit), Ok(socket)) = (permit, TcpStream::from_std(socket)) else {
         let refusals = &server.refusals;

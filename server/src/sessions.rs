@@ -1,5 +1,6 @@
 //! What all sessions share: how one is found, what others have for it, and what wakes it.
 
+pub(crate) mod address_permits;
 pub(crate) mod alarms;
 pub(crate) mod answer;
 pub(crate) mod cause;

@@ -1,6 +1,7 @@
 //! The addresses that are likely one owner's, which limits count as one.
 
-use std::net::IpAddr;
+use std::fmt::{self, Display, Formatter};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// An IPv4 address, the first 64 bits of an IPv6 address, which a provider gives to one customer, or all Unix sockets.
 ///
@@ -23,6 +24,19 @@ impl Network {
     }
 }
 
+impl Display for Network {
+    /// Writes an IPv4 address as it is, and the 64 bits of IPv6 as the `/64` that they are.
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match *self {
+            Network::V4(bits) => Ipv4Addr::from_bits(bits).fmt(f),
+            Network::V6(bits) => {
+                write!(f, "{}/64", Ipv6Addr::from_bits(u128::from(bits) << 64))
+            }
+            Network::Unix => f.write_str("unix"),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -40,5 +54,19 @@ mod tests {
             assert_eq!(network(one) == network(other), are_one, "{one} {other}");
         }
         assert_eq!(Network::of(None), Network::Unix);
+    }
+
+    #[test]
+    fn a_network_is_written_as_an_operator_would_write_it() {
+        for (text, written) in [
+            ("192.0.2.1", "192.0.2.1"),
+            ("::ffff:192.0.2.1", "192.0.2.1"),
+            ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+            ("::1", "::/64"),
+        ] {
+            let network = Network::of(Some(text.parse().expect(text)));
+            assert_eq!(network.to_string(), written);
+        }
+        assert_eq!(Network::Unix.to_string(), "unix");
     }
 }

@@ -5,9 +5,12 @@ use std::sync::Arc;
 
 use tracing::warn;
 
+use crate::auth::network::Network;
 use crate::config::Limits;
 use crate::connection::eviction::EvictionQueue;
 use crate::connection::log_rate::LogRateLimit;
+use crate::connection::reply::{FullOf, Reply};
+use crate::sessions::address_permits::{AddressPermit, AddressPermits};
 use crate::sessions::descriptors::Descriptors;
 use crate::sessions::peer::Peer;
 use crate::sessions::permits::{Permit, Permits};
@@ -19,6 +22,8 @@ pub(crate) struct Admission {
     descriptors: Arc<Descriptors>,
     /// Connections that are open.
     connections: Permits,
+    /// Those of each address.
+    by_address: AddressPermits,
     /// Files that are being sent.
     files: Permits,
     /// Opening handshakes that are under way.
@@ -37,6 +42,7 @@ impl Admission {
         Admission {
             descriptors,
             connections: Permits::default(),
+            by_address: AddressPermits::default(),
             files: Permits::default(),
             handshakes: Permits::default(),
             refused: Permits::default(),
@@ -53,11 +59,51 @@ impl Admission {
 
     /// A permit for a connection that was accepted, if one is free.
     pub(crate) fn connection(&self, limits: &Limits) -> Option<Permit> {
+        self.connections.take(self.connections_max(limits))
+    }
+
+    /// Connections that there may be now, as the configuration and the limit of open files allow.
+    fn connections_max(&self, limits: &Limits) -> usize {
         let room = self
             .descriptors
             .capacity()
             .saturating_sub(self.files.taken());
-        self.connections.take(limits.connections_max.min(room))
+        limits.connections_max.min(room)
+    }
+
+    /// Judges the address of a connection, once the connection's true peer is known. Returns the permit that the
+    /// connection keeps. There is none for a Unix socket, which has no address.
+    ///
+    /// # Errors
+    ///
+    /// What the peer is answered, where its address has too much already.
+    pub(crate) fn address(
+        &self,
+        peer: &Peer,
+        limits: &Limits,
+    ) -> Result<Option<AddressPermit>, Reply> {
+        let Some(ip) = peer.ip() else {
+            return Ok(None);
+        };
+        let max = limits.connections_per_address_max.unwrap_or_else(|| {
+            let all = self.connections_max(limits);
+            default_share(ip.is_loopback(), all, self.kept(all))
+        });
+        let network = Network::of(Some(ip));
+        let permit = self.by_address.take(network, max);
+        permit
+            .map(Some)
+            .ok_or(Reply::Full(FullOf::Address { network, max }))
+    }
+
+    /// The number of open connections, without those that give way to another one. While many of `all` are free, which
+    /// they are does not matter.
+    fn kept(&self, all: usize) -> usize {
+        let taken = self.connections.taken();
+        if taken < all - all / 4 {
+            return taken;
+        }
+        taken.saturating_sub(self.unjudged.len() + self.answered.len())
     }
 
     /// A permit for a connection. Where none is free, an older connection is evicted for it.
@@ -142,6 +188,18 @@ impl Admission {
     }
 }
 
+/// Connections that one address may have where the configuration does not say it: `kept` of at most `all` are open,
+/// one that is judged now included, and give no way.
+///
+/// A quarter of all, and no more than are still free. So several addresses that each take what they can get always
+/// leave some for others: with ten of them, an eleventh of all.
+fn default_share(is_loopback: bool, all: usize, kept: usize) -> usize {
+    match is_loopback {
+        true => usize::MAX,
+        false => (all / 4).min(all.saturating_sub(kept)).max(1),
+    }
+}
+
 /// Connections that one network may keep in a queue while any connection is evicted.
 fn share(limits: &Limits) -> usize {
     limits.connections_max.min(limits.pending_handshakes_max) / 4
@@ -149,3 +207,49 @@ fn share(limits: &Limits) -> usize {
 
 /// Connections over the limit that are answered at a time. Each takes one of the reserved descriptors.
 const REFUSED_MAX: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_may_have_a_quarter_and_no_more_than_are_free() {
+        for (is_loopback, all, kept, share) in [
+            (false, 1000, 1, 250),
+            (false, 1000, 750, 250),
+            (false, 1000, 751, 249),
+            (false, 1000, 990, 10),
+            // The first connection of an address is refused by other limits only.
+            (false, 1000, 1000, 1),
+            (false, 1000, 2000, 1),
+            (false, 2, 1, 1),
+            (true, 1000, 999, usize::MAX),
+        ] {
+            assert_eq!(default_share(is_loopback, all, kept), share, "{all} {kept}");
+        }
+    }
+
+    /// Addresses that each take all they get, one connection at a time.
+    #[test]
+    fn greedy_addresses_leave_room_for_those_that_come_later() {
+        let all = 10_000;
+        for addresses in [1, 4, 10, 100] {
+            let mut taken = vec![0; addresses];
+            loop {
+                let mut is_any_taken = false;
+                for at in 0..addresses {
+                    let sum: usize = taken.iter().sum();
+                    if taken[at] < default_share(false, all, sum + 1) {
+                        taken[at] += 1;
+                        is_any_taken = true;
+                    }
+                }
+                if !is_any_taken {
+                    break;
+                }
+            }
+            let free = all - taken.iter().sum::<usize>();
+            assert!(free >= all / (addresses + 2), "{addresses}: {free}");
+        }
+    }
+}

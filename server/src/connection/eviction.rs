@@ -56,6 +56,11 @@ impl EvictionQueue {
         evicted.map(|kept| kept.permit)
     }
 
+    /// The number of connections in it.
+    pub(crate) fn len(&self) -> usize {
+        self.lock().all.len()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Queue<Candidate>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

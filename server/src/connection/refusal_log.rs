@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
+use crate::auth::network::Network;
 use crate::config::authority::Authority;
 use crate::config::{self, Config, DecidedBy, Hosts};
 use crate::connection::files::UnreadFile;
 use crate::connection::log_rate::LogRateLimit;
 use crate::connection::origin;
-use crate::connection::reply::{OriginRefusal, Reply};
+use crate::connection::reply::{FullOf, OriginRefusal, Reply};
 use crate::sessions::peer::Peer;
 use crate::transport::tls::HandshakeFault;
 
@@ -67,6 +68,7 @@ impl RefusalLog {
         let way_out = match reply {
             Reply::OriginRefused(refusal) => origin_way_out(refusal, config),
             Reply::HostRefused(host) => host_way_out(host, config),
+            Reply::Full(FullOf::Address { network, .. }) => address_way_out(*network, config),
             _ => return,
         };
         if self.is_new(&way_out) {
@@ -156,6 +158,11 @@ fn warn_of(reply: &Reply, way_out: &str) {
             "origin refused; {way_out}"
         ),
         Reply::HostRefused(host) => warn!(host = %host, "host refused; {way_out}"),
+        Reply::Full(FullOf::Address { network, max }) => warn!(
+            address = %network,
+            connections = max,
+            "an address has as many connections as it may; {way_out}"
+        ),
         _ => {}
     }
 }
@@ -181,6 +188,13 @@ fn host_way_out(host: &str, config: &Config) -> String {
     };
     hosts.push(name);
     advice("hosts", &hosts, config.hosts_by, None, config)
+}
+
+/// What lets an address have more connections.
+fn address_way_out(network: Network, config: &Config) -> String {
+    let file = config.file_to_write().unwrap_or(Path::new("config.toml"));
+    let file = file.display();
+    format!("if {network} is to have more: connections_per_address_max under [limits] in {file}")
 }
 
 /// What to write, and where: on the layer of the configuration that decides now.

@@ -8,6 +8,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use wsh::rules;
 
+use crate::auth::network::Network;
 use crate::config::{DecidedBy, Origins};
 use crate::connection::built_in_pages::PageAnswer;
 use crate::connection::health::HealthAnswer;
@@ -114,6 +115,11 @@ pub(crate) enum Denial {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FullOf {
     Connections,
+    /// Connections of the peer's address.
+    Address {
+        network: Network,
+        max: usize,
+    },
     Handshakes,
     /// The handler's sessions.
     Handler,
@@ -265,6 +271,9 @@ impl Reply {
             Reply::Full(FullOf::Connections) => {
                 "`connections_max`, or the limit of open files, is reached"
             }
+            Reply::Full(FullOf::Address { .. }) => {
+                "`connections_per_address_max` is reached by the peer's address"
+            }
             Reply::Full(FullOf::Handshakes) => "`pending_handshakes_max` is reached",
             Reply::Full(FullOf::Handler) => "the handler's `blocking_sessions_max` is reached",
             Reply::Full(FullOf::Files) => "the limit of open files is reached",
@@ -313,6 +322,9 @@ impl Reply {
                 "too many wrong passwords, or too many that are not compared yet; try again later"
             }
             Reply::HostRefused(_) => "this server does not answer for this host",
+            Reply::Full(FullOf::Address { .. }) => {
+                "your address has as many connections as it may have now"
+            }
             Reply::Full(_) => "no place for one more connection now",
             Reply::Quarantined { .. } => "the handler is out of service",
             Reply::NoAnswer => "the handler gave no answer in time",

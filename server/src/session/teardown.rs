@@ -65,7 +65,7 @@ impl Session {
         self.unparsed_has_frames = false;
         self.waiting = None;
         if let Some(guard) = &mut self.guard {
-            guard.give_up_permit();
+            guard.give_up_permits();
         }
     }
 

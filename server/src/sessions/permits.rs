@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::mpsc;
 
+use super::address_permits::AddressPermit;
+
 /// Gives out permits and counts those that are out.
 #[derive(Debug, Default)]
 pub(crate) struct Permits {
@@ -17,10 +19,12 @@ pub(crate) struct Permits {
 #[derive(Debug)]
 pub(crate) struct Permit(Arc<AtomicUsize>);
 
-/// What an open connection holds: its permit, and the reason why a server that stops waits for it.
+/// What an open connection holds: its permits, and the reason why a server that stops waits for it.
 #[derive(Debug)]
 pub(crate) struct ConnectionGuard {
     permit: Option<Permit>,
+    /// `None` where its peer has no address that counts, or the address is not known yet.
+    address: Option<AddressPermit>,
     _alive: mpsc::Sender<()>,
 }
 
@@ -28,14 +32,21 @@ impl ConnectionGuard {
     pub(crate) fn new(permit: Permit, alive: mpsc::Sender<()>) -> ConnectionGuard {
         ConnectionGuard {
             permit: Some(permit),
+            address: None,
             _alive: alive,
         }
     }
 
-    /// Gives the permit back, since the socket is closed. A server that stops still waits for what the
+    /// Keeps the permit of the peer's address, in place of one of another address.
+    pub(crate) fn count_for_address(&mut self, address: Option<AddressPermit>) {
+        self.address = address;
+    }
+
+    /// Gives the permits back, since the socket is closed. A server that stops still waits for what the
     /// handler has to finish.
-    pub(crate) fn give_up_permit(&mut self) {
+    pub(crate) fn give_up_permits(&mut self) {
         self.permit = None;
+        self.address = None;
     }
 }
 

@@ -69,6 +69,9 @@ limits! {
         limits {
             /// Open connections. One more takes the place of the oldest idle one, or is answered 503.
             connections_max: usize = 65_536, "connections", COUNTS, AtOnce;
+            /// Open connections of one address, in IPv6 of a /64; one more is answered 503. 0 is a quarter of all for each
+            /// address that is not loopback, and no more than are still free.
+            connections_per_address_max: Option<usize> = 0, "connections", 0..=10_000_000, AtOnce;
             /// Connections that have not finished their opening handshake.
             pending_handshakes_max: usize = 1_024, "connections", COUNTS, AtOnce;
             /// The time from accept to the end of the opening handshake, a handler's late answer included.
@@ -215,6 +218,13 @@ impl Amount for u8 {
 impl Amount for Option<u64> {
     fn of(number: u64) -> Option<u64> {
         (number > 0).then_some(number)
+    }
+}
+
+/// 0 in the file is no limit.
+impl Amount for Option<usize> {
+    fn of(number: u64) -> Option<usize> {
+        (number > 0).then(|| usize::of(number))
     }
 }
 
