@@ -62,6 +62,7 @@ mod passing_trouble;
 mod presence;
 mod publishing;
 mod quarantine;
+mod rates;
 mod raw;
 mod refused_plugins;
 mod replacements;

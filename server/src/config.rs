@@ -271,6 +271,15 @@ pub enum ReloadPolicy {
     Close,
 }
 
+/// What happens to a session whose peer sends more than `messages_per_s_max` or `bytes_per_s_max`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RatePolicy {
+    /// The peer is not read until it may send again.
+    Pause,
+    /// The session is closed with 1008.
+    Close,
+}
+
 /// Which pages may connect (RFC 6455 §10.2).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origins {

@@ -11,6 +11,7 @@ mod letters;
 mod liveness;
 mod log_lines;
 mod migration;
+mod rate;
 mod receive;
 mod teardown;
 mod throttled;
@@ -19,6 +20,7 @@ use std::task::{Context, Poll, ready};
 
 use self::deadlines::Deadlines;
 use self::migration::Migration;
+use self::rate::Rate;
 use self::teardown::Teardown;
 use crate::border::host_conn::HostConn;
 use crate::buffers::event_buffers::EventBuffers;
@@ -63,6 +65,8 @@ pub(crate) struct Session {
     /// Whether others may send on the socket.
     has_offered_wire: bool,
     deadlines: Deadlines,
+    /// What the peer has sent of late, if the limits have a rate for it.
+    rate: Option<Box<Rate>>,
     /// The move to newer code that is to be made.
     moving: Option<Box<Migration>>,
     about: ConnectionInfo,
@@ -151,6 +155,7 @@ impl Session {
             is_listening: false,
             has_offered_wire: false,
             deadlines: Deadlines::new(),
+            rate: Rate::of(&limits),
             moving: None,
             about,
             guard: None,
@@ -308,7 +313,9 @@ impl Session {
     /// Whether the peer's bytes are wanted now, be it to drop them.
     fn reads(&self) -> bool {
         match self.state() {
-            ClosingState::Open => self.conn.controls.reads && !self.conn.controls.is_congested(),
+            ClosingState::Open => {
+                self.conn.controls.read_mode.reads() && !self.conn.controls.is_congested()
+            }
             ClosingState::PeerCloses | ClosingState::Closed | ClosingState::Lost => false,
             ClosingState::WeClose
             | ClosingState::Skipping

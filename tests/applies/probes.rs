@@ -85,6 +85,23 @@ pub(super) fn flood(world: &World) -> String {
     if most > 200_000 { "much" } else { "little" }.to_owned()
 }
 
+/// What comes soon of the echoes of three messages that were sent at once.
+pub(super) fn three_messages(world: &World) -> String {
+    let mut raw = world.open_raw("/echo");
+    raw.send(&frame(0x81, b"hi").repeat(3));
+    raw.stream
+        .set_read_timeout(Some(PATIENCE))
+        .expect("a timeout");
+    for _ in 0..3 {
+        match end_or_frame(&mut raw.stream).as_str() {
+            "81" => {}
+            "nothing" => return "fewer".to_owned(),
+            other => return other.to_owned(),
+        }
+    }
+    "three".to_owned()
+}
+
 pub(super) fn second_topic(world: &World) -> String {
     let words = ["join a", "join b", "publish b heard"];
     let frames = words.map(|word| frame(0x81, word.as_bytes()));

@@ -142,7 +142,7 @@ unsafe extern "C" fn reads(conn: *mut abi::Conn, on: u32) -> Status {
         rule: "`on` is 0 or 1",
     };
     status(call_on_conn(conn, call, |conn| {
-        conn.controls.reads = rules::switch(on)?;
+        conn.controls.read_mode.hold_back(!rules::switch(on)?);
         Ok(())
     }))
 }

@@ -7,6 +7,7 @@ mod backpressure;
 mod joined_topics;
 pub(crate) mod outgoing;
 mod raw;
+mod read_mode;
 mod timers;
 mod topics;
 
@@ -17,6 +18,7 @@ use wsh::{abi, rules};
 
 use self::backpressure::{Watermark, congested_above};
 use self::joined_topics::JoinedTopics;
+use self::read_mode::ReadMode;
 use self::timers::Timers;
 use crate::buffers::pool::Buffer;
 use crate::config::SessionLimits;
@@ -43,8 +45,8 @@ pub(crate) struct Controls {
     pub(crate) cause: Option<Cause>,
     /// What broke off the end that was under way.
     pub(crate) cut_short: Option<Cause>,
-    /// Whether the handler lets the peer's messages in.
-    pub(crate) reads: bool,
+    /// Whether the peer's messages are let in, and by which way.
+    pub(crate) read_mode: ReadMode,
     /// The peer is not read while more bytes than these are buffered.
     congested_above: u32,
     /// The bytes of letters that are being delivered, which count as buffered.
@@ -69,6 +71,8 @@ struct Extras {
     reserved: Buffer,
     /// How many bytes of it the handler asked for; `None` once another call has taken it back.
     reserved_bytes: Option<usize>,
+    /// Where the last Pong that waited for the kernel ends among all bytes, and its length.
+    waiting_pong: (u64, u8),
 }
 
 impl Controls {
@@ -78,12 +82,12 @@ impl Controls {
             congested_above: congested_above(&limits),
             letter_bytes: 0,
             deflation: None,
+            read_mode: ReadMode::of(&limits),
             limits,
             closing: ClosingHandshake::new(),
             close_code: 0,
             cause: None,
             cut_short: None,
-            reads: true,
             open_message: None,
             open_is_compressed: false,
             mailbox,
@@ -94,6 +98,7 @@ impl Controls {
     /// Applies other limits from now on.
     pub(crate) fn set_limits(&mut self, limits: Arc<SessionLimits>) {
         self.congested_above = congested_above(&limits);
+        self.read_mode.set_limits(&limits);
         self.limits = limits;
     }
 
@@ -105,9 +110,26 @@ impl Controls {
         self.control(frame::PING, payload)
     }
 
-    /// Queues a Pong.
+    /// Queues a Pong. While the kernel takes nothing, it takes the place of a Pong that waits at the end of the queue: the
+    /// latest stands for all (RFC 6455 §5.5.3), so that a flood of Pings fills no queue.
     pub(crate) fn pong(&mut self, payload: &[u8]) -> Result<(), abi::Status> {
-        self.control(frame::PONG, payload)
+        if self.wire.stalled_since().is_none() {
+            return self.control(frame::PONG, payload);
+        }
+        let end = self.wire.end();
+        let waiting = self.extras.as_ref().map(|extras| extras.waiting_pong);
+        if let Some((at, bytes)) = waiting
+            && at == end
+            && self.may_send()
+        {
+            self.wire.take_back(bytes.into());
+        }
+        let before = self.wire.end();
+        self.control(frame::PONG, payload)?;
+        let end = self.wire.end();
+        // A control frame has 127 bytes at most.
+        self.extras.get_or_insert_default().waiting_pong = (end, (end - before) as u8);
+        Ok(())
     }
 
     /// Queues our Close frame, at once. Nothing follows it, not even the rest of a message in parts: RFC

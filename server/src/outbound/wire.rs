@@ -70,6 +70,21 @@ impl Wire {
         self.output.len() - self.sent
     }
 
+    /// Where the queue ends, among all bytes that were ever queued.
+    pub(crate) fn end(&self) -> u64 {
+        self.bytes_out + self.buffered() as u64
+    }
+
+    /// Takes the last bytes of the queue back. False if the kernel has some of them.
+    pub(crate) fn take_back(&mut self, bytes: usize) -> bool {
+        let is_whole = bytes <= self.buffered();
+        if is_whole {
+            let length = self.output.len() - bytes;
+            self.output.truncate(length);
+        }
+        is_whole
+    }
+
     /// The descriptor of the socket, if nothing is queued and plain bytes can be sent on it. It is good until
     /// [`close`](Self::close) or the drop.
     pub(crate) fn idle_socket(&self) -> Option<RawFd> {

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use super::Session;
-use super::liveness::{Facts, Liveness, LivenessVerdict, Timeouts};
+use super::liveness::{Due, Facts, Liveness, LivenessVerdict, Timeouts};
 use crate::config::SessionLimits;
 use crate::outbound::controls::Controls;
 use crate::outbound::wire::PeerEnd;
@@ -59,12 +59,13 @@ impl Deadlines {
         self.life.start_closing(Moment::now(), &timeouts(controls));
     }
 
-    /// Ready when something may be due. `is_open` says that neither side closes.
+    /// Ready when something may be due, at `also` at the latest. `is_open` says that neither side closes.
     fn poll(
         &mut self,
         cx: &mut Context<'_>,
         is_open: bool,
         facts: &Facts,
+        also: Option<Moment>,
         controls: &mut Controls,
         timer_wheel: &TimerWheel,
     ) -> Poll<()> {
@@ -78,7 +79,8 @@ impl Deadlines {
             return Poll::Ready(());
         }
         let timeouts = timeouts(controls);
-        if let Some((next, may_be_late)) = self.life.next(is_open, facts, &timeouts) {
+        let next = self.life.next(is_open, facts, &timeouts);
+        if let Some((next, may_be_late)) = earlier(next, also) {
             let mut tick = timer_wheel.tick_of(next);
             if may_be_late {
                 // Sessions of one second are woken together, which costs each of them less.
@@ -154,6 +156,17 @@ pub(super) fn timeouts(controls: &Controls) -> Timeouts {
     }
 }
 
+/// The earlier of the two. What is due by `also` is no more than a tick late.
+fn earlier(due: Option<Due>, also: Option<Moment>) -> Option<Due> {
+    match (due, also) {
+        (due, None) => due,
+        (Some((at, may_be_late)), Some(also)) if at <= also => {
+            Some((at, may_be_late && at.after(1_000) <= also))
+        }
+        (_, Some(also)) => Some((also, false)),
+    }
+}
+
 /// 90 to 110 % of the limit, by the session's id. The ids spread it evenly without a source of
 /// randomness, so that ten thousand sessions that opened together do not ping together.
 fn ping_interval_ms(limits: &SessionLimits, id: u64) -> u64 {
@@ -165,15 +178,17 @@ impl Session {
     /// Ready when something may be due. `is_open` says that neither side closes.
     #[inline(never)]
     pub(super) fn poll_deadlines(&mut self, cx: &mut Context<'_>, is_open: bool) -> Poll<()> {
-        let (facts, controls) = (self.facts(), &mut self.conn.controls);
+        let (facts, also) = (self.facts(), self.rate_due());
+        let controls = &mut self.conn.controls;
         let timer_wheel = &self.conn.context.shared.timer_wheel;
         self.deadlines
-            .poll(cx, is_open, &facts, controls, timer_wheel)
+            .poll(cx, is_open, &facts, also, controls, timer_wheel)
     }
 
     /// Does what is due: runs the timers that have run out, and looks at the peer.
     #[cold]
     pub(super) fn meet_deadlines(&mut self) {
+        self.end_pause();
         let now = Instant::now();
         while self.state().may_send() {
             let Some(token) = self.controls().take_expired(now) else {

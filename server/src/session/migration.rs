@@ -10,6 +10,7 @@ use std::sync::Arc;
 use tracing::{debug, warn};
 
 use super::Session;
+use super::rate::Rate;
 use crate::border::state_transfer::NotMoved;
 use crate::generation::Generation;
 use crate::sessions::move_tracker::Ask;
@@ -119,6 +120,7 @@ impl Session {
         self.decoder
             .set_limits(super::decoder_limits(&generation, &limits));
         self.deadlines.note_limits();
+        self.rate = Rate::of(&limits);
         self.controls().set_limits(limits);
     }
 

@@ -164,6 +164,9 @@ impl Session {
         if !self.state().is_open() {
             return; // It came too late: one side has closed.
         }
+        if self.conn.controls.read_mode.is_counted() && !self.count(&step) {
+            return;
+        }
         self.call(|instance, conn, FromPeer { decoder, .. }| match step {
             DecoderStep::Message { kind, place, last } => {
                 let payload = match place {

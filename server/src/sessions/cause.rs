@@ -37,6 +37,10 @@ pub(crate) enum Cause {
     NoProgress,
     /// The peer has not completed a message in time.
     MessageTimeout,
+    /// The peer sends more messages in a second than the limit allows.
+    MessageRate,
+    /// The peer sends more bytes in a second than the limit allows.
+    ByteRate,
     /// More bytes wait to be sent than the limit allows.
     OutboundFull,
     /// The peer has not done its part of the closing handshake in time.
@@ -87,6 +91,8 @@ impl Cause {
             }
             Cause::Violation(Violation::TooBig | Violation::TooManyFragments)
             | Cause::MessageTimeout
+            | Cause::MessageRate
+            | Cause::ByteRate
             | Cause::OutboundFull => abi::CAUSE_LIMIT,
             Cause::Violation(_) => abi::CAUSE_PROTOCOL,
         }
@@ -108,6 +114,8 @@ impl Cause {
             Cause::Violation(Violation::TooBig) => "message too big",
             Cause::Violation(Violation::TooManyFragments) => "too many fragments",
             Cause::MessageTimeout => "message not completed in time",
+            Cause::MessageRate => "too many messages",
+            Cause::ByteRate => "too many bytes",
             _ => "reads too slowly",
         }
     }
@@ -154,6 +162,14 @@ impl Cause {
                 "message_timeout_ms",
                 |limits| limits.message_timeout_ms,
             ),
+            Cause::MessageRate => limit(
+                close_codes::POLICY_VIOLATION,
+                "messages_per_s_max",
+                |limits| limits.messages_per_s_max,
+            ),
+            Cause::ByteRate => limit(close_codes::POLICY_VIOLATION, "bytes_per_s_max", |limits| {
+                limits.bytes_per_s_max
+            }),
             Cause::OutboundFull => limit(
                 close_codes::POLICY_VIOLATION,
                 "outbound_bytes_max",
@@ -235,6 +251,20 @@ mod tests {
                 "outbound_bytes_max",
                 Some(1_048_576),
             ),
+            (
+                Cause::MessageRate,
+                1008,
+                "too many messages: messages_per_s_max = 0",
+                "messages_per_s_max",
+                Some(0),
+            ),
+            (
+                Cause::ByteRate,
+                1008,
+                "too many bytes: bytes_per_s_max = 0",
+                "bytes_per_s_max",
+                Some(0),
+            ),
             (Cause::NoClose, 0, "", "close_timeout_ms", Some(5_000)),
         ] {
             assert_eq!(cause.code(), code, "{cause:?}");
@@ -265,6 +295,8 @@ mod tests {
             ),
             (Cause::MessageTimeout, abi::CAUSE_LIMIT),
             (Cause::OutboundFull, abi::CAUSE_LIMIT),
+            (Cause::MessageRate, abi::CAUSE_LIMIT),
+            (Cause::ByteRate, abi::CAUSE_LIMIT),
             (Cause::Violation(Violation::Utf8), abi::CAUSE_PROTOCOL),
             (Cause::Replaced, abi::CAUSE_REPLACED),
             (Cause::Stopping, abi::CAUSE_STOPPING),

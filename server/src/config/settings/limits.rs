@@ -6,6 +6,7 @@
 use std::ops::RangeInclusive;
 
 use super::{Applies, Limit};
+use crate::config::RatePolicy;
 
 /// Makes a struct of limits, its `Default`, and `KEYS`, the table of its keys.
 macro_rules! limits {
@@ -135,12 +136,18 @@ limits! {
     pub struct SessionLimits {
         /// Compression.
         deflate: Deflate = Deflate::default(),
+        /// What happens to a session whose peer sends more than the rate.
+        rate_policy: RatePolicy = RatePolicy::Pause,
         limits {
             /// One message after inflation. In a handler that takes messages in parts, one part, which has at most
             /// 64 KiB.
             message_bytes_max: usize = MIB, "bytes", 1..=1_024 * MIB, NextSession;
             /// Frames of one message, and one more for each 16 KiB of it.
             fragments_max: usize = 4_096, "frames", COUNTS, NextSession;
+            /// Messages that a peer may send in a second, Pings and Pongs included. 0 is no limit.
+            messages_per_s_max: u64 = 0, "messages", 0..=10_000_000, NextSession;
+            /// Bytes of messages, after inflation, that a peer may send in a second. 0 is no limit.
+            bytes_per_s_max: u64 = 0, "bytes", 0..=TIB, NextSession;
             /// Bytes that are accepted for sending and that the kernel has not taken yet. What a session has missed of a
             /// topic that it joins must fit here, and into 1 MiB.
             outbound_bytes_max: usize = MIB, "bytes", 1_024..=1_024 * MIB, NextSession;

@@ -3,7 +3,7 @@
 
 use super::{Applies, ConfigDraft, Flag, Heading, LONG_ONLY, Setting, ValueKind};
 use crate::config::tls::PEM_WANTED;
-use crate::config::{ClientAuth, EngineKind, HandlerConfig, ReloadPolicy};
+use crate::config::{ClientAuth, EngineKind, HandlerConfig, RatePolicy, ReloadPolicy};
 
 /// What the top of the file decides for all handlers, and a handler's table for one.
 pub(in crate::config) const POLICY: &[Setting<HandlerConfig>] = &[
@@ -52,6 +52,21 @@ pub(in crate::config) const POLICY: &[Setting<HandlerConfig>] = &[
         kind: ValueKind::Truth(|handler, may_refer| {
             handler.session.deflate.context_takeover = may_refer;
         }),
+    },
+    Setting {
+        name: "rate_policy",
+        about: "Pause a peer that sends more than messages_per_s_max or bytes_per_s_max, or close its session",
+        default: Some("\"pause\""),
+        key: Some(Applies::NextSession),
+        flag: None,
+        kind: ValueKind::Word(&[
+            ("pause", |handler| {
+                handler.session.rate_policy = RatePolicy::Pause;
+            }),
+            ("close", |handler| {
+                handler.session.rate_policy = RatePolicy::Close;
+            }),
+        ]),
     },
 ];
 

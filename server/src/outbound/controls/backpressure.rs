@@ -92,11 +92,11 @@ impl Controls {
     }
 
     /// How long the next message may be, so that an answer of its length leaves the queue below `half`;
-    /// `None` while the handler lets nothing in. `half` is [`half`](Self::half), which a loop has at hand.
+    /// `None` while nothing is let in, or each message is counted first. `half` is [`half`](Self::half), which a loop has at hand.
     #[inline]
     pub(crate) fn answer_bytes_max(&self, half: usize) -> Option<usize> {
         let left = half.checked_sub(self.wire.buffered() + frame::HEADER_BYTES_MAX)?;
-        self.reads.then_some(left)
+        self.read_mode.is_plain().then_some(left)
     }
 }
 
