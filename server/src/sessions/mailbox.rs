@@ -59,6 +59,8 @@ struct Inner {
     bytes: u32,
     /// The most bytes that may wait: the session's outbound limit.
     bytes_max: u32,
+    /// Room that is set aside for letters which are not posted yet.
+    set_aside: u32,
     /// How many asks of the session wait for their answers.
     asks: u32,
     /// Whether an alarm was ever set for the session.
@@ -130,6 +132,13 @@ pub(crate) enum HandshakePost {
     Closed { code: u16 },
 }
 
+/// Room in a mailbox that no other thread is given, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct RoomSetAside<'a> {
+    mailbox: &'a Mailbox,
+    bytes: u32,
+}
+
 /// Why a letter was not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Undelivered {
@@ -195,16 +204,24 @@ impl Mailbox {
         }
     }
 
-    /// How many bytes of letters can be posted so that the session has room for all of them.
+    /// Sets room aside for letters that are posted next. `choose` is given the bytes for which the session has room, and
+    /// returns how many of them are set aside. It runs under the lock.
     ///
-    /// What the session has buffered counts as well. [`post`](Self::post) leaves that out, because the peer may take it
-    /// before the session comes to the letter.
-    pub(crate) fn room(&self) -> usize {
-        let inner = self.lock();
-        let taken = inner
-            .bytes
-            .saturating_add(self.buffered.load(Ordering::Relaxed));
-        inner.bytes_max.saturating_sub(taken) as usize
+    /// What the session has buffered takes room as well. [`post`](Self::post) leaves that out, because the peer may take
+    /// it before the session comes to the letter.
+    pub(crate) fn set_room_aside(&self, choose: impl FnOnce(usize) -> usize) -> RoomSetAside<'_> {
+        let mut inner = self.lock();
+        let buffered = self.buffered.load(Ordering::Relaxed);
+        let taken = inner.bytes.saturating_add(inner.set_aside);
+        let room = inner
+            .bytes_max
+            .saturating_sub(taken.saturating_add(buffered));
+        let bytes = at_most_u32(choose(room as usize));
+        inner.set_aside = inner.set_aside.saturating_add(bytes);
+        RoomSetAside {
+            mailbox: self,
+            bytes,
+        }
     }
 
     /// Orders the session to close. Does nothing if it is over.
@@ -390,6 +407,14 @@ impl Mailbox {
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for RoomSetAside<'_> {
+    fn drop(&mut self) {
+        let mut inner = self.mailbox.lock();
+        // A mailbox that was closed meanwhile counts from 0 again.
+        inner.set_aside = inner.set_aside.saturating_sub(self.bytes);
     }
 }
 

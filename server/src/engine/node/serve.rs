@@ -12,8 +12,8 @@ use super::queue::{Delivery, Item, Next};
 use super::topic::NodeTopic;
 use super::{Job, Joined, Node};
 use crate::engine::{PastPublication, PresenceChange, StreamPosition};
-use crate::sessions::mailbox::Mailbox;
 use crate::sessions::mailbox::letter::Letter;
+use crate::sessions::mailbox::{Mailbox, RoomSetAside};
 use crate::sessions::prepared_message::PreparedMessage;
 
 /// A handler's call for one item, which is made without a lock.
@@ -197,18 +197,16 @@ impl NodeTopic {
         let Ready { join, at, .. } = ready;
         let mailbox = &join.mailbox;
         let is_wanted = self.lock().is_queued(mailbox.id, join.number);
-        let (missed, joined) = match is_wanted {
-            true => {
-                let (missed, is_recovered) =
-                    newest_that_fit(mailbox, messages, join.has_position, join.last);
-                let joined = Joined {
-                    is_recovered: join.is_recovered && is_recovered,
-                    position: at.map(|at| node.positions.write(&self.name, at)),
-                    missed: missed.len(),
-                };
-                (missed, joined)
-            }
-            false => (Vec::new(), join.given_up()),
+        let wanted = if is_wanted { messages } else { Vec::new() };
+        // Until the messages are posted: other topics are joined on other threads meanwhile.
+        let (missed, is_complete, _room) = newest_that_fit(mailbox, wanted, join.last);
+        let joined = match is_wanted {
+            true => Joined {
+                is_recovered: join.is_recovered && (is_complete || !join.has_position),
+                position: at.map(|at| node.positions.write(&self.name, at)),
+                missed: missed.len(),
+            },
+            false => join.given_up(),
         };
         if self.lock().has_left(mailbox.id) {
             // What it still gets for its earlier subscription comes before the answer of this one.
@@ -261,26 +259,30 @@ impl Ready {
 }
 
 /// The messages, if all find room in the mailbox: more would end the session. Otherwise the newest ones that do, and no
-/// more than `last`. Also whether everything since a position is there, if the session has named one.
+/// more than `last`. Also whether these are all, and the room that is set aside for them.
 fn newest_that_fit(
     mailbox: &Mailbox,
-    messages: Messages,
-    has_position: bool,
+    mut messages: Messages,
     last: u64,
-) -> (Messages, bool) {
-    let mut room = mailbox.room();
-    let fit = messages.iter().rev().take_while(|message| {
-        let length = Letter::Send((*message).clone()).len();
-        let fits = length <= room;
-        room -= length.min(room);
-        fits
+) -> (Messages, bool, RoomSetAside<'_>) {
+    let length = |message: &Arc<PreparedMessage>| Letter::Send(message.clone()).len();
+    let lengths: Vec<usize> = messages.iter().map(length).collect();
+    let last = usize::try_from(last).unwrap_or(usize::MAX);
+    let mut excess = 0;
+    let room = mailbox.set_room_aside(|room| {
+        let mut sum = 0;
+        let fit = lengths.iter().rev().take_while(|length| {
+            sum += **length;
+            sum <= room
+        });
+        let fit = fit.count();
+        if fit < lengths.len() {
+            excess = lengths.len() - fit.min(last);
+        }
+        lengths[excess..].iter().sum()
     });
-    let fit = fit.count();
-    if fit == messages.len() {
-        return (messages, true);
-    }
-    let excess = messages.len() - fit.min(usize::try_from(last).unwrap_or(usize::MAX));
-    (messages.into_iter().skip(excess).collect(), !has_position)
+    messages.drain(..excess);
+    (messages, excess == 0, room)
 }
 
 type Messages = Vec<Arc<PreparedMessage>>;

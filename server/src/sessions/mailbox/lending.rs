@@ -85,7 +85,11 @@ impl Mailbox {
             return None;
         };
         let letter = letters.pop_front()?;
-        inner.bytes = inner.bytes.saturating_sub(at_most_u32(letter.len()));
+        let bytes = at_most_u32(letter.len());
+        inner.bytes = inner.bytes.saturating_sub(bytes);
+        // Until the session has queued it and tells what it has buffered.
+        let buffered = self.buffered.load(Ordering::Relaxed);
+        self.set_buffered(u64::from(buffered) + u64::from(bytes));
         match letter {
             Letter::Rest(bytes) => Some(bytes),
             _ => None,
@@ -106,7 +110,7 @@ impl Mailbox {
 
     /// Puts the rest of several messages, or of one, in front of all letters, and wakes the session.
     #[cold]
-    fn leave_rest(&self, rest: &[u8], messages: usize) {
+    pub(super) fn leave_rest(&self, rest: &[u8], messages: usize) {
         let letter = Letter::Rest(rest.into());
         let mut inner = self.lock();
         inner.bytes = inner.bytes.saturating_add(at_most_u32(letter.len()));

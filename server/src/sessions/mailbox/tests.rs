@@ -13,6 +13,16 @@ fn letter(length: usize) -> Letter {
     ))
 }
 
+/// The room that the mailbox has.
+fn room_of(mailbox: &Mailbox) -> usize {
+    let mut room = 0;
+    mailbox.set_room_aside(|has| {
+        room = has;
+        0
+    });
+    room
+}
+
 fn lengths(letters: &Letters) -> Vec<usize> {
     let letters = letters.as_ref().into_iter().flat_map(|it| it.iter());
     let lengths = letters.map(|letter| match letter {
@@ -188,23 +198,48 @@ fn a_deadline_that_has_moved_away_is_told_and_wakes_nothing() {
 fn what_a_session_delivers_and_has_buffered_leaves_less_room() {
     let mailbox = mailbox(1_000);
     mailbox.post(letter(300)).unwrap();
-    let left = mailbox.room();
+    let left = room_of(&mailbox);
     assert!((600..700).contains(&left), "{left}");
 
     // The session takes the letter, and then has it in its queue.
     let mut letters = None;
     let post = mailbox.take(&mut letters, false).expect("the letter");
     assert_eq!(post.letter_bytes as usize, 1_000 - left);
-    assert_eq!(mailbox.room(), left);
+    assert_eq!(room_of(&mailbox), left);
     mailbox.set_buffered(302);
-    assert_eq!(mailbox.room(), 698);
+    assert_eq!(room_of(&mailbox), 698);
     mailbox.set_buffered(2_000);
-    assert_eq!(mailbox.room(), 0);
+    assert_eq!(room_of(&mailbox), 0);
 
     // What is buffered may leave before the session comes to a letter.
     assert!(mailbox.post(letter(300)).is_ok());
-    assert_eq!(mailbox.room(), 0);
+    assert_eq!(room_of(&mailbox), 0);
     mailbox.take(&mut letters, false);
     mailbox.set_buffered(0);
-    assert_eq!(mailbox.room(), 1_000);
+    assert_eq!(room_of(&mailbox), 1_000);
+}
+
+#[test]
+fn room_that_is_set_aside_is_given_to_no_other_thread() {
+    let mailbox = mailbox(1_000);
+
+    let first = mailbox.set_room_aside(|room| room - 300);
+    let second = mailbox.set_room_aside(|room| room);
+
+    assert_eq!(room_of(&mailbox), 0);
+    drop(second);
+    assert_eq!(room_of(&mailbox), 300);
+    drop(first);
+    assert_eq!(room_of(&mailbox), 1_000);
+}
+
+#[test]
+fn a_rest_takes_room_also_between_the_mailbox_and_the_queue_of_its_session() {
+    let mailbox = mailbox(1_000);
+    mailbox.leave_rest(&[0; 200], 1);
+    let left = room_of(&mailbox);
+
+    mailbox.take_rest().expect("the rest");
+
+    assert_eq!(room_of(&mailbox), left);
 }
