@@ -136,6 +136,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
         "log_files_max",
         "the_file_that_the_configuration_names_applies_at_once",
     ),
+    ("stop_delay_ms", "what_bounds_a_stop_applies_at_once"),
     ("stop_timeout_ms", "what_bounds_a_stop_applies_at_once"),
     ("stop_batch_sessions", "what_bounds_a_stop_applies_at_once"),
 ];
@@ -218,25 +219,33 @@ fn the_manual_says_of_every_key_what_is_tested() {
 
 #[test]
 fn what_bounds_a_stop_applies_at_once() {
-    let mut world = World::new();
-    world.configure("[limits]\nstop_timeout_ms = 1000\nstop_batch_sessions = 1");
-    let mut sessions = [world.open_raw("/echo"), world.open_raw("/echo")];
+    let world = World::new();
+    world.configure("[limits]\nstop_delay_ms = 500\nstop_batch_sessions = 1");
+    let mut sessions = [(); 5].map(|()| world.open_raw("/echo"));
 
-    let began = Instant::now();
     world.server.signal("TERM");
 
-    for session in &mut sessions {
-        session
-            .stream
-            .set_read_timeout(Some(PATIENCE))
-            .expect("a timeout");
-    }
-    let told = sessions
-        .iter_mut()
-        .map(|session| end_or_frame(&mut session.stream))
-        .filter(|shown| shown == "88 1001");
-    assert_eq!(told.count(), 1, "one of two is told at a time");
-    // The default would wait 5 s for the sessions' closing handshakes.
+    world.server.line(&["not ready any more", "delay_ms=500"]);
+    world.server.line(&["stopping", "sessions=5"]);
+    let told = sessions.iter_mut().filter_map(|session| {
+        let patience = session.stream.set_read_timeout(Some(MOMENT));
+        patience.expect("a timeout");
+        let shown = end_or_frame(&mut session.stream);
+        (shown != "nothing").then_some(shown)
+    });
+    let told: Vec<String> = told.collect();
+    assert!(
+        told.len() <= 1,
+        "one of five is told in two seconds: {told:?}"
+    );
+    assert!(told.iter().all(|shown| shown == "88 1001"), "{told:?}");
+
+    let mut world = World::new();
+    world.configure("[limits]\nstop_timeout_ms = 1000");
+    let _silent = world.open_raw("/echo");
+    let began = Instant::now();
+    world.server.signal("TERM");
+    // The default would wait 5 s for the session's closing handshake.
     world.server.wait(Duration::from_secs(4));
     assert!(began.elapsed() < Duration::from_secs(4));
 }

@@ -69,6 +69,7 @@ mod replacements;
 mod requests;
 mod sending;
 mod signals;
+mod stopping;
 mod store;
 mod straddling;
 mod strangers;

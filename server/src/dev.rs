@@ -205,6 +205,8 @@ impl Overrides {
         // A debugger opens the file that a generation was loaded from.
         config.keeps_staged_copies = true;
         config.handlers_are_built = true;
+        // No load balancer sends anyone here.
+        config.limits.stop_delay_ms = 0;
         let is_chosen = config.document_root.is_some() && !config.document_root_is_found;
         if !is_chosen && self.pages.is_some() {
             config.document_root.clone_from(&self.pages);

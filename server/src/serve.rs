@@ -1,5 +1,7 @@
 //! The whole server, from its configuration to its last session: binds, loads, accepts, drains.
 
+mod closing_plan;
+mod drain;
 mod urls;
 
 use std::sync::Arc;
@@ -8,14 +10,13 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::Instant;
 use tracing::{info, warn};
 
 use self::urls::Urls;
 use crate::auth;
 use crate::border::watchdog;
 use crate::config::document_root::{self, NoPages};
-use crate::config::{Config, Endpoint, Limits};
+use crate::config::{Config, Endpoint};
 use crate::connection::admission::Admission;
 use crate::connection::authentication::Authenticator;
 use crate::connection::listener::binding::{self, ListenError};
@@ -149,11 +150,14 @@ impl Serving {
     /// A function that says how long a stop may take in all. It is called when the stop begins.
     pub fn stop_limit(&self) -> impl Fn() -> Duration + Send + use<> {
         let server = self.server.clone();
-        move || Duration::from_millis(server.config.load().limits.stop_timeout_ms) + STOP_REST
+        move || {
+            let limits = &server.config.load().limits;
+            Duration::from_millis(limits.stop_delay_ms + limits.stop_timeout_ms) + STOP_REST
+        }
     }
 
-    /// Accepts connections until `stop` ends. Then closes every session with 1001 and waits for all of them,
-    /// for a bounded time.
+    /// Accepts connections until `stop` ends, and for `stop_delay_ms` more. Then closes every session with 1001 and waits
+    /// for all of them, for a bounded time.
     pub async fn run(self, stop: impl Future<Output = ()>) {
         let workers = watchdog::start(tokio::runtime::Handle::current());
         wakes::start(&tokio::runtime::Handle::current());
@@ -189,13 +193,20 @@ impl Serving {
 
         stop.await;
         self.shared.readiness.begin_draining();
+        let delay_ms = server.config.load().limits.stop_delay_ms;
+        if delay_ms > 0 {
+            info!(
+                delay_ms,
+                "not ready any more, accepting until `stop_delay_ms` is over"
+            );
+            tokio::time::sleep(Duration::from_millis(delay_ms)).await;
+        }
         self.stop.send_replace(true);
         // A client that is told to leave may connect again at once, and must find no listener then.
         let closed = async { while accepting.join_next().await.is_some() {} };
         let _ = tokio::time::timeout(LISTENERS_END, closed).await;
         drop(accepting);
-        let limits = server.config.load().limits.clone();
-        drain(&self.shared, &server, &limits, &mut ended).await;
+        drain::drain(Dismissal::STOPPING, &self.shared, &server, &mut ended).await;
         // This blocks while plugins shut down. The runtime has nothing else to do.
         if !self.control.stop() {
             warn!("the thread that loads handlers does not end, leaving without it");
@@ -203,48 +214,7 @@ impl Serving {
     }
 }
 
-/// Closes every session, in batches so that their peers do not all come back at one moment.
-///
-/// Connections without a session see the stop by themselves. A request that is not complete ends at once, a
-/// handshake that waits for its handler is answered 503, a download ends when it makes no progress.
-async fn drain(shared: &Shared, server: &Server, limits: &Limits, ended: &mut mpsc::Receiver<()>) {
-    let open = shared.sessions.list(|_, _| true);
-    info!(sessions = open.len(), "stopping");
-    let deadline = Instant::now() + Duration::from_millis(limits.stop_timeout_ms);
-    for (index, batch) in open.chunks(limits.stop_batch_sessions.max(1)).enumerate() {
-        if index > 0 {
-            tokio::time::sleep_until(deadline.min(Instant::now() + BATCH_PAUSE)).await;
-        }
-        for mailbox in batch {
-            mailbox.dismiss(Dismissal::STOPPING);
-        }
-    }
-    drop(open);
-    loop {
-        tokio::select! {
-            _ = ended.recv() => break,
-            () = tokio::time::sleep_until(deadline) => {
-                let sessions = shared.sessions.list(|_, _| true).len();
-                let downloads = server.admission.downloads();
-                let others = ended.sender_strong_count().saturating_sub(sessions + downloads);
-                warn!(sessions, downloads, others, "stopped waiting for connections: `stop_timeout_ms` is over");
-                break;
-            }
-            // A handshake that was pending may have become a session since.
-            () = tokio::time::sleep(LATECOMERS) => {
-                for mailbox in shared.sessions.list(|_, _| true) {
-                    mailbox.dismiss(Dismissal::STOPPING);
-                }
-            }
-        }
-    }
-    info!("stopped");
-}
-
 /// What a stop may take besides the time for sessions: for plugins, for the log, and some to spare.
 const STOP_REST: Duration = Duration::from_secs(10);
 /// How long the listeners may take to close.
 const LISTENERS_END: Duration = Duration::from_millis(500);
-/// The time between two batches of sessions that are told to close.
-const BATCH_PAUSE: Duration = Duration::from_secs(2);
-const LATECOMERS: Duration = Duration::from_millis(500);

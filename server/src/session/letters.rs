@@ -96,6 +96,7 @@ impl Session {
         if dismissal.concerns(self.owner.generation().number) {
             let cause = match dismissal {
                 Dismissal::STOPPING => Cause::Stopping,
+                Dismissal::RESTARTING => Cause::Restarting,
                 _ => Cause::Replaced,
             };
             self.meet(ClosingEvent::Close, cause);

@@ -25,6 +25,8 @@ pub(crate) enum Cause {
     HandlerPanicked,
     /// The server is stopping.
     Stopping,
+    /// The server is stopping, and another process has taken its place.
+    Restarting,
     /// Newer code has replaced the session's generation, and the session could not move.
     Replaced,
     /// The connection was closed or reset without a Close frame.
@@ -67,12 +69,16 @@ impl Cause {
 
     /// The reason in the Close frame. Empty where the code says it all.
     ///
-    /// A peer can do something about a limit (1008 or 1009), so its reason names the limit.
+    /// A peer can do something about a limit (1008 or 1009), so its reason names the limit. One that is to come back (1012
+    /// or 1013) is told a random time to wait, so that not all come back at one moment.
     pub(crate) fn reason(self, limits: &SessionLimits) -> String {
         let CauseRow { code, word, limit } = self.row(Some(limits));
         match (code, limit) {
             (close_codes::POLICY_VIOLATION | close_codes::TOO_BIG, Some(limit)) => {
                 format!("{}: {word} = {limit}", self.complaint())
+            }
+            (close_codes::SERVICE_RESTART | close_codes::TRY_AGAIN_LATER, _) => {
+                format!("retry-after-ms={}", fastrand::u64(1..=RETRY_MS_MAX))
             }
             _ => String::new(),
         }
@@ -84,7 +90,7 @@ impl Cause {
             Cause::PeerClosed => abi::CAUSE_PEER,
             Cause::HandlerClosed | Cause::HandlerDone | Cause::HandlerAborted => abi::CAUSE_HANDLER,
             Cause::HandlerFailed | Cause::HandlerPanicked => abi::CAUSE_FAILED,
-            Cause::Stopping => abi::CAUSE_STOPPING,
+            Cause::Stopping | Cause::Restarting => abi::CAUSE_STOPPING,
             Cause::Replaced => abi::CAUSE_REPLACED,
             Cause::ConnectionLost | Cause::NoPong | Cause::NoProgress | Cause::NoClose => {
                 abi::CAUSE_LOST
@@ -140,6 +146,7 @@ impl Cause {
             Cause::HandlerFailed => plain(close_codes::INTERNAL_ERROR, "handler_failed"),
             Cause::HandlerPanicked => plain(close_codes::INTERNAL_ERROR, "handler_panicked"),
             Cause::Stopping => plain(close_codes::GOING_AWAY, "server_stops"),
+            Cause::Restarting => plain(close_codes::SERVICE_RESTART, "server_restarts"),
             Cause::Replaced => plain(close_codes::SERVICE_RESTART, "handler_replaced"),
             Cause::ConnectionLost => plain(0, "connection_lost"),
             Cause::Violation(Violation::TooBig) => {
@@ -180,6 +187,9 @@ impl Cause {
     }
 }
 
+/// The longest time that a client is asked to wait before it comes back.
+const RETRY_MS_MAX: u64 = 2_000;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -199,7 +209,20 @@ mod tests {
             (Cause::HandlerFailed, 1011, "", "handler_failed", None),
             (Cause::HandlerPanicked, 1011, "", "handler_panicked", None),
             (Cause::Stopping, 1001, "", "server_stops", None),
-            (Cause::Replaced, 1012, "", "handler_replaced", None),
+            (
+                Cause::Restarting,
+                1012,
+                "retry-after-ms",
+                "server_restarts",
+                None,
+            ),
+            (
+                Cause::Replaced,
+                1012,
+                "retry-after-ms",
+                "handler_replaced",
+                None,
+            ),
             (Cause::ConnectionLost, 0, "", "connection_lost", None),
             (
                 Cause::Violation(Violation::Unmasked),
@@ -268,7 +291,14 @@ mod tests {
             (Cause::NoClose, 0, "", "close_timeout_ms", Some(5_000)),
         ] {
             assert_eq!(cause.code(), code, "{cause:?}");
-            assert_eq!(cause.reason(&limits), reason, "{cause:?}");
+            let found = cause.reason(&limits);
+            match found.strip_prefix("retry-after-ms=") {
+                Some(ms) => {
+                    assert_eq!(reason, "retry-after-ms", "{cause:?}");
+                    assert!((1..=RETRY_MS_MAX).contains(&ms.parse().unwrap()), "{ms}");
+                }
+                None => assert_eq!(found, reason, "{cause:?}"),
+            }
             assert_eq!(cause.word(), word, "{cause:?}");
             assert_eq!(cause.limit(&limits), limit, "{cause:?}");
             assert!(cause.reason(&limits).len() <= wsh::rules::REASON_BYTES_MAX);
@@ -300,6 +330,7 @@ mod tests {
             (Cause::Violation(Violation::Utf8), abi::CAUSE_PROTOCOL),
             (Cause::Replaced, abi::CAUSE_REPLACED),
             (Cause::Stopping, abi::CAUSE_STOPPING),
+            (Cause::Restarting, abi::CAUSE_STOPPING),
         ] {
             assert_eq!(cause.flag(), flag, "{cause:?}");
         }

@@ -95,6 +95,10 @@ impl Dismissal {
     /// The order of a server that stops. It concerns every session.
     pub(crate) const STOPPING: Dismissal = Dismissal(NonZeroU64::MAX);
 
+    /// The order of a server whose place another process takes. It concerns every session.
+    // The order of a server that stops is greater, so that it stands for both.
+    pub(crate) const RESTARTING: Dismissal = Dismissal(NonZeroU64::new(u64::MAX - 1).unwrap());
+
     /// The order to sessions on this generation, which newer code has replaced.
     pub(crate) fn replaced(generation: u64) -> Dismissal {
         // The first generation of a handler is 1.

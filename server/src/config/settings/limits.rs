@@ -89,9 +89,11 @@ limits! {
             presence_bytes_max: usize = 16 * MIB, "bytes", 0..=TIB, AtOnce;
             /// The value of one member of a topic.
             presence_value_bytes_max: usize = KIB, "bytes", 0..=MIB, AtOnce;
-            /// The time from the signal to the end of the process.
+            /// The time from the signal to the end of accepting, in which the server says that it is not ready.
+            stop_delay_ms: u64 = 0, "ms", 0..=DAY_MS, AtOnce;
+            /// The time from the end of accepting to the end of the process.
             stop_timeout_ms: u64 = 30_000, "ms", 0..=DAY_MS, AtOnce;
-            /// Sessions that are told to close every two seconds while the server stops.
+            /// Sessions that are told to close every two seconds while the server stops, each at a random moment.
             stop_batch_sessions: usize = 10_000, "sessions", COUNTS, AtOnce;
         }
     }
