@@ -1,4 +1,4 @@
-//! No address takes what others are to have: its connections are counted.
+//! No address takes what others are to have: its connections are counted, and how fast they come.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 
@@ -99,4 +99,51 @@ fn loopback_may_have_all_connections_where_nothing_else_is_said() {
         server.find_line(&["handshake refused", "`connections_max`"])
     };
     eventually("all are taken", || line(&server).is_some());
+}
+
+#[test]
+fn an_address_that_comes_too_often_gets_429_and_no_other_address_notices() {
+    let (_site, server) = server("[limits]\nhandshakes_per_address_per_s_max = 5\n");
+    let mut refused = None;
+    eventually("one is too many", || {
+        let answer = answer_from(&server, 2);
+        let is_refused = status_of(&answer) != 101;
+        refused = is_refused.then_some(answer);
+        is_refused
+    });
+    let refused = refused.expect("it was seen");
+    assert_eq!(status_of(&refused), 429, "{refused}");
+    assert!(refused.contains("\r\nRetry-After: "), "{refused}");
+    assert_eq!(status_of(&answer_from(&server, 3)), 101);
+
+    server.line(&[
+        "handshake refused",
+        "peer=127.0.0.2:",
+        "status=429",
+        "`handshakes_per_address_per_s_max`",
+    ]);
+    eventually("it may come again", || {
+        status_of(&answer_from(&server, 2)) == 101
+    });
+}
+
+#[test]
+fn connections_of_all_addresses_that_come_too_fast_get_503() {
+    let (_site, server) = server("[limits]\nhandshakes_per_s_max = 5\n");
+    let mut session = connect_from(&server, 1);
+    let mut last = 2;
+    let mut refused = String::new();
+    eventually("one is too many", || {
+        last = if last == 250 { 2 } else { last + 1 };
+        refused = answer_from(&server, last);
+        status_of(&refused) != 101
+    });
+    assert_eq!(status_of(&refused), 503, "{refused}");
+    assert!(refused.contains("\r\nRetry-After: "), "{refused}");
+
+    assert_eq!(session.ask("still there"), "still there");
+    server.line(&["handshake refused", "status=503", "`handshakes_per_s_max`"]);
+    eventually("one is let in again", || {
+        status_of(&answer_from(&server, 1)) == 101
+    });
 }

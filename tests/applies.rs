@@ -67,6 +67,8 @@ const ROWS: &[Row] = &[
     Row { key: "basic_auth_credential", applies: CONNECTION, lines: ["basic_auth_credential = \"ann:coffee\"", "basic_auth_credential = \"ann:tea\""], probe: |w| w.status("/echo", "Authorization: Basic YW5uOnRlYQ==\r\n"), shows: ["401", "101"] },
     Row { key: "connections_max", applies: AT_ONCE, lines: ["", "[limits]\nconnections_max = 1"], probe: |w| { let _one = w.open("/echo"); w.status("/echo", "") }, shows: ["101", "503"] },
     Row { key: "connections_per_address_max", applies: AT_ONCE, lines: ["", "[limits]\nconnections_per_address_max = 1"], probe: |w| { let _one = w.open("/echo"); w.status("/echo", "") }, shows: ["101", "503"] },
+    Row { key: "handshakes_per_s_max", applies: AT_ONCE, lines: ["", "[limits]\nhandshakes_per_s_max = 1"], probe: |w| { w.status("/echo", ""); w.status("/echo", "") }, shows: ["101", "503"] },
+    Row { key: "handshakes_per_address_per_s_max", applies: AT_ONCE, lines: ["", "[limits]\nhandshakes_per_address_per_s_max = 1"], probe: |w| { w.status("/echo", ""); w.status("/echo", "") }, shows: ["101", "429"] },
     Row { key: "pending_handshakes_max", applies: AT_ONCE, lines: ["", "[limits]\npending_handshakes_max = 1"], probe: older_of_two_silent, shows: ["waits", "ends"] },
     Row { key: "handshake_timeout_ms", applies: CONNECTION, lines: ["", "[limits]\nhandshake_timeout_ms = 50"], probe: |w| end_of(&mut w.server.raw()), shows: ["waits", "ends"] },
     Row { key: "header_bytes_max", applies: CONNECTION, lines: ["", "[limits]\nheader_bytes_max = 512"], probe: |w| w.status("/echo", &format!("X: {}\r\n", "x".repeat(600))), shows: ["101", "431"] },

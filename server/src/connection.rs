@@ -24,6 +24,7 @@ mod peer_watch;
 pub(crate) mod refusal_log;
 pub(crate) mod reply;
 mod request;
+mod retry_after;
 mod routing;
 pub(crate) mod server;
 pub(crate) mod stopping;

@@ -1,10 +1,13 @@
 //! How many connections, opening handshakes and downloads there may be, and which connection gives
 //! way to a newcomer when a limit is reached.
 
+mod handshake_rate;
+
 use std::sync::Arc;
 
 use tracing::warn;
 
+use self::handshake_rate::HandshakeRate;
 use crate::auth::network::Network;
 use crate::config::Limits;
 use crate::connection::eviction::EvictionQueue;
@@ -28,6 +31,8 @@ pub(crate) struct Admission {
     files: Permits,
     /// Opening handshakes that are under way.
     handshakes: Permits,
+    /// How fast they may begin.
+    rate: HandshakeRate,
     /// Connections over the limit that are being answered 503.
     refused: Permits,
     /// Connections whose request head is not whole, or whose password is not compared.
@@ -45,6 +50,7 @@ impl Admission {
             by_address: AddressPermits::default(),
             files: Permits::default(),
             handshakes: Permits::default(),
+            rate: HandshakeRate::new(),
             refused: Permits::default(),
             unjudged: EvictionQueue::default(),
             answered: EvictionQueue::default(),
@@ -90,10 +96,15 @@ impl Admission {
             default_share(ip.is_loopback(), all, self.kept(all))
         });
         let network = Network::of(Some(ip));
-        let permit = self.by_address.take(network, max);
-        permit
-            .map(Some)
-            .ok_or(Reply::Full(FullOf::Address { network, max }))
+        let Some(permit) = self.by_address.take(network, max) else {
+            return Err(Reply::Full(FullOf::Address { network, max }));
+        };
+        if let Some(per_s) = limits.handshakes_per_address_per_s_max
+            && !self.rate.take_of(network, per_s)
+        {
+            return Err(Reply::TooManyHandshakes);
+        }
+        Ok(Some(permit))
     }
 
     /// The number of open connections, without those that give way to another one. While many of `all` are free, which
@@ -130,13 +141,23 @@ impl Admission {
 
     /// A permit for an opening handshake. Where none is free, a connection whose request is not judged yet is
     /// evicted for it.
-    pub(crate) fn handshake(&self, peer: &Peer, limits: &Limits) -> Option<Permit> {
+    ///
+    /// # Errors
+    ///
+    /// What there is too much of.
+    pub(crate) fn handshake(&self, peer: &Peer, limits: &Limits) -> Result<Permit, FullOf> {
+        if let Some(per_s) = limits.handshakes_per_s_max
+            && !self.rate.take(per_s)
+        {
+            return Err(FullOf::HandshakeRate);
+        }
         let permit = self.handshakes.take(limits.pending_handshakes_max);
-        permit.or_else(|| {
+        let permit = permit.or_else(|| {
             let evicted = self.unjudged.evict(peer, share(limits))?;
             self.tell_eviction("pending_handshakes_max");
             evicted
-        })
+        });
+        permit.ok_or(FullOf::Handshakes)
     }
 
     /// A permit for a file that is sent, which takes one more descriptor.

@@ -20,6 +20,7 @@ use self::lookup::LookupResult;
 use self::transfer::{Body, TransferError};
 use crate::connection::health::READ_METHODS;
 use crate::connection::next_step::FileRequest;
+use crate::connection::retry_after::retry_after;
 use crate::connection::stopping::Stopping;
 use crate::http::head::Head;
 use crate::http::response::{ResponseHead, reason_phrase};
@@ -186,7 +187,7 @@ fn failed(error: io::Error) -> FileResponse {
         .raw_os_error()
         .is_some_and(|code| lacks.contains(&code))
     {
-        return FileResponse::of(503).with("Retry-After", "5");
+        return FileResponse::of(503).with("Retry-After", retry_after(Duration::ZERO).to_string());
     }
     FileResponse::of(500)
 }

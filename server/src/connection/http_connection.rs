@@ -180,8 +180,9 @@ impl HttpConnection {
     /// Judges what had come when the connection was first looked at.
     fn first_step(&mut self) -> NextStep {
         let permit = self.server.admission.handshake(&self.peer, &self.limits);
-        let Some(permit) = permit else {
-            return NextStep::refuse(Reply::Full(FullOf::Handshakes), None);
+        let permit = match permit {
+            Ok(permit) => permit,
+            Err(what) => return NextStep::refuse(Reply::Full(what), None),
         };
         if self.transport.is_handshaking() {
             return NextStep::ReadHead(permit);

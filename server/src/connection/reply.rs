@@ -12,6 +12,7 @@ use crate::auth::network::Network;
 use crate::config::{DecidedBy, Origins};
 use crate::connection::built_in_pages::PageAnswer;
 use crate::connection::health::HealthAnswer;
+use crate::connection::retry_after::retry_after;
 use crate::connection::stopping::Stopping;
 use crate::http::head::first_bytes::NotARequest;
 use crate::http::response::ResponseHead;
@@ -48,6 +49,8 @@ pub(crate) enum Reply {
     UserRefused(Box<str>),
     /// Too many passwords from the peer's address were wrong, or wait to be compared.
     TooManyGuesses { after: Duration },
+    /// The peer's address begins more connections in a second than it may.
+    TooManyHandshakes,
     /// The server does not answer for this host.
     HostRefused(Box<str>),
     /// A limit is reached.
@@ -121,6 +124,8 @@ pub(crate) enum FullOf {
         max: usize,
     },
     Handshakes,
+    /// Opening handshakes that begin within a second.
+    HandshakeRate,
     /// The handler's sessions.
     Handler,
     /// Files that are being sent.
@@ -146,7 +151,7 @@ impl Reply {
             Reply::TargetTooLong => 414,
             Reply::HostRefused(_) => 421,
             Reply::UpgradeRequired | Reply::WrongVersion => 426,
-            Reply::TooManyGuesses { .. } => 429,
+            Reply::TooManyGuesses { .. } | Reply::TooManyHandshakes => 429,
             Reply::HeadTooLarge => 431,
             Reply::HandlerFailed => 500,
             Reply::NotLoaded
@@ -229,14 +234,19 @@ impl Reply {
                 head.line("Allow", allowed.join(", "));
             }
             Reply::Health(answer) => answer.write_lines(head),
-            Reply::Full(_) | Reply::NoAnswer | Reply::Stopping => head.number("Retry-After", 5),
+            Reply::Full(_) | Reply::NoAnswer | Reply::NotLoaded | Reply::Stopping => {
+                head.number("Retry-After", retry_after(Duration::ZERO));
+            }
+            Reply::TooManyHandshakes => {
+                head.number("Retry-After", retry_after(Duration::from_secs(1)));
+            }
             Reply::Unauthorized(challenge, denial) => challenge.write(*denial, head),
             Reply::Quarantined { after } | Reply::TooManyGuesses { after } => {
-                // Whole seconds, and not too early.
-                let seconds = after.as_millis().div_ceil(1_000).max(1);
-                head.line("Retry-After", seconds.to_string());
+                head.number("Retry-After", retry_after(*after));
             }
-            Reply::ClosedEarly { .. } if self.status() == 503 => head.number("Retry-After", 5),
+            Reply::ClosedEarly { .. } if self.status() == 503 => {
+                head.number("Retry-After", retry_after(Duration::ZERO));
+            }
             Reply::Json(_) | Reply::Script(_) => head.line("Cache-Control", "no-store"),
             Reply::Page(answer) => answer.write_lines(head),
             _ => {}
@@ -275,6 +285,10 @@ impl Reply {
                 "`connections_per_address_max` is reached by the peer's address"
             }
             Reply::Full(FullOf::Handshakes) => "`pending_handshakes_max` is reached",
+            Reply::Full(FullOf::HandshakeRate) => "`handshakes_per_s_max` is reached",
+            Reply::TooManyHandshakes => {
+                "`handshakes_per_address_per_s_max` is reached by the peer's address"
+            }
             Reply::Full(FullOf::Handler) => "the handler's `blocking_sessions_max` is reached",
             Reply::Full(FullOf::Files) => "the limit of open files is reached",
             Reply::Full(FullOf::Comparisons) => {
@@ -320,6 +334,9 @@ impl Reply {
             Reply::UserRefused(_) => "this user may not enter here",
             Reply::TooManyGuesses { .. } => {
                 "too many wrong passwords, or too many that are not compared yet; try again later"
+            }
+            Reply::TooManyHandshakes => {
+                "too many connections from your address within a second; try again later"
             }
             Reply::HostRefused(_) => "this server does not answer for this host",
             Reply::Full(FullOf::Address { .. }) => {

@@ -75,6 +75,12 @@ limits! {
             connections_per_address_max: Option<usize> = 0, "connections", 0..=10_000_000, AtOnce;
             /// Connections that have not finished their opening handshake.
             pending_handshakes_max: usize = 1_024, "connections", COUNTS, AtOnce;
+            /// Connections that may begin in a second, a second's worth of them at once; one more is answered 503. 0 is any
+            /// number.
+            handshakes_per_s_max: Option<u64> = 0, "connections", 0..=10_000_000, AtOnce;
+            /// Connections that one address, in IPv6 a /64, may begin in a second; one more is answered 429. 0 is any
+            /// number.
+            handshakes_per_address_per_s_max: Option<u64> = 0, "connections", 0..=10_000_000, AtOnce;
             /// The time from accept to the end of the opening handshake, a handler's late answer included.
             handshake_timeout_ms: u64 = 10_000, "ms", 1..=DAY_MS, NextConnection;
             /// The head of a request; a larger one is answered 431 or 414.
