@@ -3,7 +3,10 @@
 //! They ask in many ways, with any host and without a user, often by HTTP/1.0. `OPTIONS *` and `OPTIONS /` are how haproxy
 //! asks when it is told nothing else. They count as the question for readiness. The answers tell nothing else.
 
+use std::time::Duration;
+
 use super::request::HttpRequest;
+use super::retry_after::retry_after;
 use crate::http::response::ResponseHead;
 use crate::shared::readiness::Readiness;
 
@@ -86,7 +89,7 @@ impl HealthAnswer {
             head.line("Allow", READ_METHODS.join(", "));
         }
         if !self.is_good {
-            head.number("Retry-After", 5);
+            head.number("Retry-After", retry_after(Duration::ZERO));
         }
     }
 
