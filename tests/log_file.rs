@@ -102,6 +102,16 @@ fn a_log_file_is_renamed_when_it_is_full_and_the_oldest_is_given_up() {
 
 #[test]
 fn a_log_file_that_was_moved_is_made_again_with_sighup() {
+    is_made_again("HUP", "reading the configuration again");
+}
+
+#[test]
+fn a_log_file_that_was_moved_is_made_again_with_sigusr1_and_nothing_else_happens() {
+    is_made_again("USR1", "opening log files again");
+}
+
+#[track_caller]
+fn is_made_again(signal: &str, line: &str) {
     let logs = Logs::new();
     let server = Server::builder(&logs.site).args(["-l", "a.log"]).spawn();
     let port = logs.port("a.log");
@@ -109,12 +119,14 @@ fn a_log_file_that_was_moved_is_made_again_with_sighup() {
     Client::connect(port, "/echo", &[]).close(1000);
     logs.line("moved.log", &["session closed", "session=1 "]);
 
-    server.signal("HUP");
+    server.signal(signal);
 
-    logs.line("a.log", &["reading the configuration again"]);
+    logs.line("a.log", &[line]);
     Client::connect(port, "/echo", &[]).close(1000);
     logs.line("a.log", &["session closed", "session=2 "]);
     assert!(!logs.text("moved.log").contains("session=2 "));
+    let is_reread = logs.text("a.log").contains("configuration");
+    assert_eq!(is_reread, signal == "HUP");
 }
 
 #[test]

@@ -3,13 +3,14 @@
 use std::io::{Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::harness::client::Raw;
 use crate::harness::compile::{compile, unruly};
 use crate::harness::server::{Server, opening};
 use crate::harness::site::Site;
-use crate::harness::{eventually, within};
+use crate::harness::{eventually, is_long, within};
 
 /// Far less than the stop timeout, because sessions whose peers answer end at once.
 const SOON: Duration = Duration::from_secs(5);
@@ -51,7 +52,7 @@ fn a_signal_without_a_meaning_is_ignored_with_a_line() {
     let mut client = server.connect("/echo");
 
     for name in [
-        "USR1", "USR2", "ALRM", "VTALRM", "PROF", "IO", "PWR", "STKFLT", "XCPU", "XFSZ",
+        "USR2", "ALRM", "VTALRM", "PROF", "IO", "PWR", "STKFLT", "XCPU", "XFSZ",
     ] {
         server.signal(name);
         server.line(&[&format!("signal=SIG{name}"), "has no meaning here"]);
@@ -71,11 +72,11 @@ fn a_server_that_is_told_to_stop_while_it_starts_ends_in_good_order() {
     let mut server = Server::builder(&site).spawn();
     server.line(&["configuration read"]);
 
-    server.signal("USR1");
+    server.signal("ALRM");
     server.signal("TERM");
 
     assert_eq!(server.wait(SOON).code(), Some(0));
-    server.line(&["signal=SIGUSR1"]);
+    server.line(&["signal=SIGALRM"]);
 }
 
 #[test]
@@ -297,4 +298,66 @@ fn a_thousand_hangups_are_a_handful_of_looks_and_the_last_one_counts() {
     let told = server.count_lines(&["HUP, reading the configuration again"]);
     assert!((1..50).contains(&told), "{told} readings");
     assert_eq!(server.connect("/echo").ask("hello"), "hello");
+}
+
+#[test]
+fn a_thousand_hangups_under_load_cost_no_session_a_message_and_no_memory() {
+    let site = Site::with(&["echo_wsh"]);
+    let server = Server::start(&site);
+    let (count, pause) = if is_long() { (200, "0.008") } else { (20, "0") };
+    let clients: Vec<_> = (0..count).map(|_| server.connect("/echo")).collect();
+    let before = server.proc_status("VmRSS");
+    let is_over = AtomicBool::new(false);
+
+    let echoed = std::thread::scope(|scope| {
+        let talk = clients.into_iter().map(|mut client| {
+            let is_over = &is_over;
+            scope.spawn(move || {
+                let mut number = 0;
+                while !is_over.load(Ordering::Relaxed) {
+                    number += 1;
+                    assert_eq!(client.ask(&number.to_string()), number.to_string());
+                }
+                // It is the session that was there before.
+                assert_eq!(client.close(1000), 1000);
+                number
+            })
+        });
+        let talk: Vec<_> = talk.collect();
+        let pid = server.pid();
+        let script = format!("for i in $(seq 1000); do kill -s HUP {pid}; sleep {pause}; done");
+        let status = Command::new("sh").args(["-c", &script]).status();
+        assert!(status.expect("sh runs").success());
+        is_over.store(true, Ordering::Relaxed);
+        let echoed = talk
+            .into_iter()
+            .map(|it| it.join().expect("no echo is lost"));
+        echoed.sum::<u64>()
+    });
+
+    let told = server.count_lines(&["HUP, reading the configuration again"]);
+    let grown = server.proc_status("VmRSS").saturating_sub(before);
+    eprintln!("{told} readings, {echoed} echoes, {grown} KiB");
+    assert!((1..100).contains(&told), "{told} readings");
+    assert!(grown < 16 * 1024, "{grown} KiB");
+}
+
+#[test]
+fn a_hangup_while_handlers_are_loaded_counts_as_soon_as_that_is_over() {
+    let site = Site::with(&["echo_wsh"]);
+    site.add("fails_wsh", "init_hangs_wsh.so");
+    site.write("config.toml", "[limits]\ninit_timeout_ms = 1000\n");
+    site.write("map.txt", "");
+    let server = Server::builder(&site).args(["-m", "map.txt"]).spawn();
+    server.line(&["configuration read"]);
+
+    // The map is read when a SIGHUP asks for it, and only then.
+    site.write("map.txt", "/alias /echo\n");
+    server.signal("HUP");
+
+    server.line(&["HUP, reading the configuration again as soon as handlers are loaded"]);
+    let server = server.listening();
+    eventually("the map is read", || {
+        server.handshake_status("/alias") == 101
+    });
 }

@@ -36,6 +36,8 @@ pub struct Signals {
 struct SignalState {
     phase: ServerPhase,
     control: Option<Arc<Control>>,
+    /// Whether the configuration is to be read again as soon as there is a control.
+    is_reread_due: bool,
     /// How long a stop may take; called when a stop begins.
     stop_limit: Box<dyn Fn() -> Duration + Send>,
 }
@@ -61,6 +63,7 @@ impl Signals {
             state: Arc::new(Mutex::new(SignalState {
                 phase: ServerPhase::Preparing,
                 control: None,
+                is_reread_due: false,
                 stop_limit: Box::new(|| START_STOP_LIMIT),
             })),
             stop,
@@ -122,6 +125,9 @@ impl Signals {
     pub fn serve(&self, control: Arc<Control>, stop_limit: impl Fn() -> Duration + Send + 'static) {
         let mut state = self.lock();
         state.phase.advance(ServerPhase::Serving);
+        if std::mem::take(&mut state.is_reread_due) {
+            control.reread();
+        }
         state.control = Some(control);
         state.stop_limit = Box::new(stop_limit);
     }
@@ -162,6 +168,16 @@ impl Signals {
                 if state.control.as_ref().is_none_or(|it| it.reread()) {
                     info!("{name}, reading the configuration again");
                 }
+            }
+            SignalAction::RereadLater => {
+                logging::reopen_file();
+                if !std::mem::replace(&mut state.is_reread_due, true) {
+                    info!("{name}, reading the configuration again as soon as handlers are loaded");
+                }
+            }
+            SignalAction::ReopenLogs => {
+                logging::reopen_file();
+                info!("{name}, opening log files again that were moved");
             }
             SignalAction::Nothing => {}
             SignalAction::Tell => {

@@ -32,6 +32,8 @@ pub(super) enum Meaning {
     /// The process that started the server has gone, or wants it to stop.
     Orphaned,
     Reread,
+    /// Open the log files again, which were moved.
+    ReopenLogs,
     /// Nothing. By default, the signal would end the process.
     Nothing,
 }
@@ -46,6 +48,9 @@ pub(super) enum SignalAction {
     /// End the process, whatever is still open.
     LeaveAtOnce,
     Reread,
+    /// Read the configuration again as soon as the server serves.
+    RereadLater,
+    ReopenLogs,
     /// Log that the signal means nothing.
     Tell,
     Nothing,
@@ -63,9 +68,13 @@ pub(super) fn step(phase: ServerPhase, meaning: Meaning) -> (ServerPhase, Signal
         (Starting | Serving, Meaning::Orphaned) => (Stopping, SignalAction::Stop),
         // The server stops already, and the end of stdin is no reason to hurry.
         (Stopping, Meaning::Orphaned) => (Stopping, SignalAction::Nothing),
+        (phase, Meaning::ReopenLogs) => (phase, SignalAction::ReopenLogs),
+        // It may have changed since it was read.
+        (Preparing, Meaning::Reread) => (Preparing, SignalAction::RereadLater),
+        (Starting, Meaning::Reread) => (Starting, SignalAction::RereadLater),
         (Serving, Meaning::Reread) => (Serving, SignalAction::Reread),
-        // The configuration was just read, or is not needed any more.
-        (phase, Meaning::Reread) => (phase, SignalAction::Nothing),
+        // The configuration is not needed any more, but the log is.
+        (Stopping, Meaning::Reread) => (Stopping, SignalAction::ReopenLogs),
     }
 }
 
@@ -84,6 +93,7 @@ impl Meaning {
             signals::SIGTERM | signals::SIGINT | signals::SIGQUIT => Meaning::Stop,
             signals::SIGHUP if hang_up == HangUp::Stops => Meaning::Stop,
             signals::SIGHUP => Meaning::Reread,
+            signals::SIGUSR1 => Meaning::ReopenLogs,
             _ => Meaning::Nothing,
         }
     }
@@ -171,11 +181,39 @@ mod tests {
             (
                 Preparing,
                 Meaning::Reread,
-                (Preparing, SignalAction::Nothing),
+                (Preparing, SignalAction::RereadLater),
             ),
-            (Starting, Meaning::Reread, (Starting, SignalAction::Nothing)),
+            (
+                Starting,
+                Meaning::Reread,
+                (Starting, SignalAction::RereadLater),
+            ),
             (Serving, Meaning::Reread, (Serving, SignalAction::Reread)),
-            (Stopping, Meaning::Reread, (Stopping, SignalAction::Nothing)),
+            (
+                Stopping,
+                Meaning::Reread,
+                (Stopping, SignalAction::ReopenLogs),
+            ),
+            (
+                Preparing,
+                Meaning::ReopenLogs,
+                (Preparing, SignalAction::ReopenLogs),
+            ),
+            (
+                Starting,
+                Meaning::ReopenLogs,
+                (Starting, SignalAction::ReopenLogs),
+            ),
+            (
+                Serving,
+                Meaning::ReopenLogs,
+                (Serving, SignalAction::ReopenLogs),
+            ),
+            (
+                Stopping,
+                Meaning::ReopenLogs,
+                (Stopping, SignalAction::ReopenLogs),
+            ),
             (Preparing, Meaning::Nothing, (Preparing, SignalAction::Tell)),
             (Starting, Meaning::Nothing, (Starting, SignalAction::Tell)),
             (Serving, Meaning::Nothing, (Serving, SignalAction::Tell)),

@@ -299,7 +299,8 @@ Signals:
                             at once with 130
   SIGHUP                    read the configuration again and look for changed handlers; `dev`,
                             whose terminal is closed, stops
-  SIGUSR1, SIGUSR2, SIGALRM and others that end most programs are ignored, with a line in the log.
+  SIGUSR1                   open log files again that were moved
+  SIGUSR2, SIGALRM and others that end most programs are ignored, with a line in the log.
 
 Exit status:
   0   all is well                    70   code of a handler called `exit`

@@ -499,7 +499,7 @@ pub(in crate::config) const TOP: &[Setting<ConfigDraft>] = &[
             short: Some('l'),
             value: "FILE",
             spellings: &["log_file"],
-            more: "It is made if it is not there, and opened again with SIGHUP if it was moved.",
+            more: "It is made if it is not there, and opened again with SIGUSR1 or SIGHUP if it was moved.",
             ..LONG_ONLY
         }),
         kind: ValueKind::Path {
