@@ -38,13 +38,11 @@ const RESTART: &str = "restart";
 const ROWS: &[Row] = &[
     // First on its server: the probe asks whether a line of that level was ever logged.
     Row { key: "log_level", applies: AT_ONCE, lines: ["", "log_level = \"debug\""], probe: logs_debug, shows: ["no", "yes"] },
-    Row { key: "listen", applies: RESTART, lines: ["", "listen = [\"127.0.0.1:1\"]"], probe: |w| w.asks_for_restart("listen"), shows: ["no", "yes"] },
-    Row { key: "unix_mode", applies: RESTART, lines: ["", "unix_mode = \"666\""], probe: |w| w.asks_for_restart("unix_mode"), shows: ["no", "yes"] },
-    Row { key: "listen_backlog", applies: RESTART, lines: ["", "listen_backlog = 1"], probe: |w| w.asks_for_restart("listen_backlog"), shows: ["no", "yes"] },
+    Row { key: "listen", applies: AT_ONCE, lines: ["", "listen = [\"127.0.0.1:0\", \"unix:w.sock\"]"], probe: |w| w.mode_of("w.sock"), shows: ["none", "660"] },
+    Row { key: "unix_mode", applies: AT_ONCE, lines: ["listen = [\"127.0.0.1:0\", \"unix:w.sock\"]", "listen = [\"127.0.0.1:0\", \"unix:w.sock\"]\nunix_mode = \"666\""], probe: |w| w.mode_of("w.sock"), shows: ["660", "666"] },
     Row { key: "validation_host", applies: CONNECTION, lines: ["", "validation_host = \"127.0.0.1\""], probe: |w| w.status("ws://localhost/echo", ""), shows: ["101", "404"] },
     Row { key: "validation_port", applies: CONNECTION, lines: ["", "validation_port = 81"], probe: |w| w.status("ws://localhost/echo", ""), shows: ["101", "404"] },
     Row { key: "stage_dir", applies: RESTART, lines: ["", "stage_dir = \"elsewhere\""], probe: |w| w.asks_for_restart("stage_dir"), shows: ["no", "yes"] },
-    Row { key: "every_address", applies: RESTART, lines: ["", "[tls]\nevery_address = true\ncertificates = [{ certificate = \"none.pem\" }]"], probe: |w| w.asks_for_restart("every_address"), shows: ["no", "yes"] },
     Row { key: "hosts", applies: CONNECTION, lines: ["", "hosts = \"any\""], probe: |w| w.status_for("/echo", "evil.example", ""), shows: ["421", "101"] },
     Row { key: "origins", applies: CONNECTION, lines: ["", "origins = \"any\""], probe: |w| w.status("/speaks_later", "Origin: http://evil.example\r\n"), shows: ["403", "101"] },
     Row { key: "deflate", applies: SESSION, lines: ["", "deflate = false"], probe: |w| w.agrees("permessage-deflate"), shows: ["yes", "no"] },
@@ -114,6 +112,14 @@ const ROWS: &[Row] = &[
 /// goes, and one with a single value.
 const ELSEWHERE: &[(&str, &str)] = &[
     ("kind", "every_fault_of_a_file_is_told_in_full"),
+    (
+        "listen_backlog",
+        "a_longer_queue_applies_to_a_socket_that_listens",
+    ),
+    (
+        "every_address",
+        "an_address_gets_tls_and_loses_it_without_a_restart",
+    ),
     (
         "certificates",
         "what_is_said_of_tls_applies_to_the_next_connection",

@@ -356,25 +356,6 @@ fn the_host_and_port_of_an_absolute_target_are_those_that_are_wanted() {
 }
 
 #[test]
-fn a_change_of_where_to_listen_that_is_taken_back_needs_no_restart() {
-    let site = Site::with(&["echo_wsh"]);
-    let listen = |addresses: &str| {
-        site.write("config.toml", &format!("listen = [{addresses}]\n"));
-    };
-    listen("\"127.0.0.1:0\"");
-    let server = start(&site);
-
-    listen("\"127.0.0.1:0\", \"127.0.0.2:0\"");
-    server.line(&["WARN", "applies after a restart", "key=\"listen\""]);
-    listen("\"127.0.0.1:0\"");
-    server.line(&[
-        "changed back in the configuration to what runs",
-        "key=\"listen\"",
-    ]);
-    server.says(&["applies after a restart"], 1);
-}
-
-#[test]
 fn check_names_the_line_of_an_address_that_cannot_be_listened_on() {
     let (site, _) = site("\"tls:127.0.0.1:0\", ", "");
     let output = Server::bare(&site).arg("check").output();

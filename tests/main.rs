@@ -65,6 +65,7 @@ mod quarantine;
 mod rates;
 mod raw;
 mod refused_plugins;
+mod relisten;
 mod replacements;
 mod requests;
 mod sending;

@@ -7,8 +7,9 @@
 
 use std::fs;
 use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::panic;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -52,6 +53,13 @@ impl OwnDescriptors {
         OwnDescriptors(self.0.into_iter().filter(is_vital).collect())
     }
 
+    /// The one that is open now; none where there is no /proc.
+    fn of(descriptor: BorrowedFd<'_>) -> OwnDescriptors {
+        let path = Path::new(TABLE).join(descriptor.as_raw_fd().to_string());
+        let found = fs::read_link(&path).map(|target| (path, target));
+        OwnDescriptors(found.into_iter().collect())
+    }
+
     /// The first that is closed or leads elsewhere now.
     fn lost(&self) -> Option<&(PathBuf, PathBuf)> {
         let is_lost = |(path, target): &&(PathBuf, PathBuf)| match fs::read_link(path) {
@@ -90,6 +98,21 @@ pub(crate) fn watch() -> io::Result<()> {
     look_at_panics();
     let thread = std::thread::Builder::new().name("last-resort".to_owned());
     thread.spawn(look_for_ever).map(drop)
+}
+
+/// Has a descriptor watched that was opened after the others. Those of before [`watch`] are watched anyway.
+pub(crate) fn watch_also(descriptor: BorrowedFd<'_>) {
+    if let Some(Duty::Work(vital)) = &mut *lock() {
+        vital.0.extend(OwnDescriptors::of(descriptor).0);
+    }
+}
+
+/// Has a descriptor watched no longer, since the server is about to close it.
+pub(crate) fn forget(descriptor: BorrowedFd<'_>) {
+    if let Some(Duty::Work(vital)) = &mut *lock() {
+        let closed = OwnDescriptors::of(descriptor);
+        vital.0.retain(|it| !closed.0.contains(it));
+    }
 }
 
 /// Says that the server is stopping. If it has not ended within `limit`, the thread ends it.
@@ -178,17 +201,16 @@ const FAILED: u8 = 1;
 #[cfg(test)]
 mod tests {
     use std::net::TcpListener;
-    use std::os::fd::AsRawFd;
+    use std::os::fd::AsFd;
 
     use super::*;
 
     /// The descriptor of `socket` alone: other tests run beside this one.
     fn only(socket: &TcpListener) -> OwnDescriptors {
-        let number = socket.as_raw_fd().to_string();
-        let mut descriptors = OwnDescriptors::now().vital_since(&OwnDescriptors::default());
-        descriptors.0.retain(|(path, _)| path.ends_with(&number));
-        assert_eq!(descriptors.0.len(), 1);
-        descriptors
+        let descriptors = OwnDescriptors::of(socket.as_fd());
+        let vital = descriptors.vital_since(&OwnDescriptors::default());
+        assert_eq!(vital.0.len(), 1);
+        vital
     }
 
     #[test]

@@ -40,6 +40,15 @@ use crate::transport::settings::TlsSettings;
 /// Reads the configuration again, from wherever it came.
 pub type Reread = Box<dyn Fn() -> Result<Reading, ConfigError> + Send>;
 
+/// Has the server listen as this configuration says. What cannot be bound is told in the log, and changes nothing.
+pub(crate) type Relisten = Box<dyn Fn(&Config) + Send>;
+
+/// How the configuration is read again, and what a change of it reaches beyond the road of changes.
+pub(crate) struct Rereading {
+    pub(crate) reread: Reread,
+    pub(crate) relisten: Relisten,
+}
+
 /// Starts, asks and stops the thread of the road of changes.
 #[derive(Debug)]
 pub struct Control {
@@ -128,7 +137,7 @@ impl Control {
         config: Arc<ArcSwap<Config>>,
         shared: Arc<Shared>,
         tls: Arc<TlsSettings>,
-        reread: Reread,
+        rereading: Rereading,
     ) -> Result<Control, StartError> {
         let now = config.load();
         let no_directory = |source| StartError::NoDirectory {
@@ -152,7 +161,7 @@ impl Control {
             config.clone(),
             shared,
             tls,
-            reread,
+            rereading,
             stage,
             router.clone(),
             orders.clone(),

@@ -9,8 +9,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use self::urls::Urls;
 use crate::auth;
@@ -19,15 +18,15 @@ use crate::config::document_root::{self, NoPages};
 use crate::config::{Config, Endpoint};
 use crate::connection::admission::Admission;
 use crate::connection::authentication::Authenticator;
-use crate::connection::listener::binding::{self, ListenError};
-use crate::connection::listener::{self, Listener};
+use crate::connection::listener::Listeners;
+use crate::connection::listener::binding::ListenError;
 use crate::connection::overlay::Overlay;
 use crate::connection::refusal_log::RefusalLog;
 use crate::connection::server::Server;
 use crate::connection::stopping::Stopping;
 use crate::http::target::encode_path;
 use crate::last_resort;
-use crate::reload::{Control, Reread, StartError};
+use crate::reload::{Control, Relisten, Reread, Rereading, StartError};
 use crate::runtime::memory;
 use crate::runtime::wakes;
 use crate::sessions::mailbox::Dismissal;
@@ -37,7 +36,7 @@ use crate::transport::settings::TlsSettings;
 
 /// A server that listens and has loaded its handlers, and accepts no connection yet.
 pub struct Serving {
-    listeners: Vec<Listener>,
+    listeners: Arc<Listeners>,
     server: Arc<Server>,
     shared: Arc<Shared>,
     control: Arc<Control>,
@@ -89,7 +88,7 @@ impl Serving {
             auth::tell(config.auth.as_deref());
         }
         // A busy port is an error before any handler runs.
-        let listeners = binding::bind(&config)?;
+        let listeners = Arc::new(Listeners::open(&config)?);
         let tls = TlsSettings::read(&config)?;
         tls.tell();
         let connections_max = config.limits.connections_max;
@@ -98,7 +97,11 @@ impl Serving {
         shared.descriptors.tell_if_short(connections_max);
         // This must come before any code of a plugin runs.
         last_resort::watch().map_err(ServeError::Thread)?;
-        let control = Control::start(config.clone(), shared.clone(), tls.clone(), reread)?;
+        let rereading = Rereading {
+            reread,
+            relisten: relisten(listeners.clone(), tls.clone()),
+        };
+        let control = Control::start(config.clone(), shared.clone(), tls.clone(), rereading)?;
         let (stop, stopping) = Stopping::new();
         let server = Server {
             router: control.router(),
@@ -109,7 +112,7 @@ impl Serving {
             readiness: shared.readiness.clone(),
             authenticator: Arc::new(Authenticator::new()),
             refusals: RefusalLog::new(),
-            is_loopback_only: listener::are_loopback(&listeners),
+            is_loopback_only: listeners.is_loopback_only(),
             overlay,
             stopping,
         };
@@ -124,15 +127,15 @@ impl Serving {
 
     /// The port that answers `localhost`; 0 if the server listens on Unix sockets only.
     pub fn port(&self) -> u16 {
-        let endpoints = self.listeners.iter().map(Listener::endpoint);
-        let address = endpoints.filter_map(Endpoint::address).next();
-        address.map_or(0, |address| address.port())
+        let endpoints = self.listeners.endpoints();
+        let mut addresses = endpoints.iter().filter_map(Endpoint::address);
+        addresses.next().map_or(0, |address| address.port())
     }
 
     /// Whether that port speaks TLS.
     pub fn is_tls(&self) -> bool {
-        let mut endpoints = self.listeners.iter().map(Listener::endpoint);
-        let first = endpoints.find(|it| it.address().is_some());
+        let endpoints = self.listeners.endpoints();
+        let first = endpoints.iter().find(|it| it.address().is_some());
         first.is_some_and(Endpoint::is_tls)
     }
 
@@ -170,18 +173,9 @@ impl Serving {
         let sessions = self.shared.sessions.clone();
         tokio::spawn(async move { sessions.run_alarms().await });
         let (alive, mut ended) = mpsc::channel(1);
-        let urls = Urls::of(self.listeners.iter().map(Listener::endpoint));
-        let mut accepting = JoinSet::new();
+        let urls = Urls::of(self.listeners.endpoints().iter());
         let has_pages = self.has_pages();
-        for listener in self.listeners {
-            info!(address = %listener.endpoint(), "listening");
-            accepting.spawn(listener::accept(
-                listener,
-                self.server.clone(),
-                alive.clone(),
-            ));
-        }
-        drop(alive);
+        self.listeners.begin(self.server.clone(), alive);
         self.shared.readiness.begin_serving();
         for handler in self.server.router.names() {
             let path = encode_path(&format!("/{handler}"));
@@ -203,15 +197,35 @@ impl Serving {
         }
         self.stop.send_replace(true);
         // A client that is told to leave may connect again at once, and must find no listener then.
-        let closed = async { while accepting.join_next().await.is_some() {} };
-        let _ = tokio::time::timeout(LISTENERS_END, closed).await;
-        drop(accepting);
+        let _ = tokio::time::timeout(LISTENERS_END, self.listeners.end()).await;
         drain::drain(Dismissal::STOPPING, &self.shared, &server, &mut ended).await;
         // This blocks while plugins shut down. The runtime has nothing else to do.
         if !self.control.stop() {
             warn!("the thread that loads handlers does not end, leaving without it");
         }
     }
+}
+
+/// Has the server listen as a configuration says.
+fn relisten(listeners: Arc<Listeners>, tls: Arc<TlsSettings>) -> Relisten {
+    Box::new(move |config| {
+        let speaks_tls = config.listen.iter().any(Endpoint::is_tls);
+        if speaks_tls && tls.current().is_none() {
+            // The first certificates come with the first address that needs them.
+            let renewal = tls.renew(&config.tls);
+            if let Some(error) = renewal.faults.first() {
+                error!(%error, "the addresses stay as they were");
+                return;
+            }
+        }
+        match listeners.apply(config) {
+            Ok(_) => tls.set_has_listener(listeners.endpoints().iter().any(Endpoint::is_tls)),
+            Err(error) => error!(
+                %error,
+                "the addresses stay as they were, until the configuration is read again"
+            ),
+        }
+    })
 }
 
 /// What a stop may take besides the time for sessions: for plugins, for the log, and some to spare.

@@ -123,6 +123,13 @@ impl World {
         yes_or_no(self.server.count_lines(&parts) > 0)
     }
 
+    /// The mode of a file of the site, or `none` where there is none.
+    pub(super) fn mode_of(&self, file: &str) -> String {
+        let found = std::fs::metadata(self.site.root().join(file));
+        let mode = found.map(|found| format!("{:o}", found.permissions().mode() & 0o777));
+        mode.unwrap_or_else(|_| "none".to_owned())
+    }
+
     pub(super) fn status(&self, path: &str, extra: &str) -> String {
         status_of(&self.server.exchange(opening(path, extra).as_bytes())).to_string()
     }

@@ -8,15 +8,8 @@ impl Config {
     /// The keys in which `new` differs and that apply after a restart only.
     pub fn restart_needed(&self, new: &Config) -> Vec<&'static str> {
         [
-            ("listen", self.listen != new.listen),
-            ("unix_mode", self.unix_mode != new.unix_mode),
-            ("listen_backlog", self.listen_backlog != new.listen_backlog),
             ("stage_dir", self.stage_dir != new.stage_dir),
             ("kind", self.engine != new.engine),
-            (
-                "every_address",
-                self.tls.every_address != new.tls.every_address,
-            ),
         ]
         .into_iter()
         .filter_map(|(key, differs)| differs.then_some(key))

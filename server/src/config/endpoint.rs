@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display, Formatter};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Where the server listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +21,14 @@ impl Endpoint {
         match self {
             Endpoint::Plain(address) | Endpoint::Tls(address) => Some(*address),
             Endpoint::Unix(_) => None,
+        }
+    }
+
+    /// The path of a Unix socket; `None` for an address.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Endpoint::Plain(_) | Endpoint::Tls(_) => None,
+            Endpoint::Unix(path) => Some(path),
         }
     }
 

@@ -1,11 +1,14 @@
-//! Where the server listens: accepts connections until the stop.
+//! Where the server listens: accepts connections until a listener is let go, or until the stop.
 
 mod accept_errors;
 pub(crate) mod binding;
+mod listeners;
+mod places;
 mod socket_file;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
@@ -14,10 +17,12 @@ use std::time::Instant;
 use socket2::Socket;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tracing::{error, warn};
 
 use self::accept_errors::{AcceptAction, AcceptErrors, Fault};
+pub(crate) use self::listeners::Listeners;
+use self::places::Place;
 use self::socket_file::SocketFile;
 use crate::config::Endpoint;
 use crate::connection::Connection;
@@ -26,39 +31,87 @@ use crate::last_resort;
 use crate::runtime::wakes;
 use crate::sessions::peer::{Peer, PeerProcess};
 
-/// An endpoint that is listened on.
-// The fields are dropped in this order: while the socket is open, no other server takes its file over.
-#[derive(Debug)]
-pub(crate) struct Listener {
-    /// The file of a Unix socket, which is removed with this.
-    file: Option<SocketFile>,
-    socket: AsyncFd<Socket>,
+/// An endpoint that is listened on. Its socket is closed with the last clone.
+#[derive(Clone, Debug)]
+struct Listener {
+    socket: Arc<ListeningSocket>,
+    /// As the configuration writes it.
+    wanted: Endpoint,
     /// With the port that was found, where any free one was wanted.
     endpoint: Endpoint,
 }
 
+/// A socket that listens.
+// The fields are dropped in this order: while the socket is open, no other server takes its file over.
+#[derive(Debug)]
+struct ListeningSocket {
+    /// The file of a Unix socket, which is removed with this.
+    file: Option<SocketFile>,
+    socket: AsyncFd<Socket>,
+}
+
+/// How a listener ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ListenerEnd {
+    /// Another listener goes on with the socket, and with the connections that wait there.
+    AtOnce,
+    /// The socket is closed, and would reset the connections that wait to be accepted. So they are accepted first.
+    WhenEmpty,
+}
+
 impl Listener {
     /// A socket that listens on `endpoint` and is not registered with the runtime.
-    fn new(socket: Socket, endpoint: Endpoint, file: Option<SocketFile>) -> io::Result<Listener> {
+    fn new(
+        socket: Socket,
+        wanted: Endpoint,
+        endpoint: Endpoint,
+        file: Option<SocketFile>,
+    ) -> io::Result<Listener> {
         socket.set_nonblocking(true)?;
         // The deprecation is about types whose descriptor changes. A socket keeps its own.
         #[allow(deprecated)]
         let socket = AsyncFd::with_interest(socket, Interest::READABLE)?;
+        last_resort::watch_also(socket.as_fd());
         Ok(Listener {
-            file,
-            socket,
+            socket: Arc::new(ListeningSocket { file, socket }),
+            wanted,
             endpoint,
         })
     }
 
+    /// This listener as the configuration writes it now, with the address or the path of before.
+    fn written_as(&self, wanted: &Endpoint) -> Listener {
+        let port = self.endpoint.address().map_or(0, |address| address.port());
+        Listener {
+            socket: self.socket.clone(),
+            wanted: wanted.clone(),
+            endpoint: wanted.with_port(port),
+        }
+    }
+
     /// Where it listens.
-    pub(crate) fn endpoint(&self) -> &Endpoint {
+    fn endpoint(&self) -> &Endpoint {
         &self.endpoint
+    }
+
+    fn place(&self) -> Place {
+        let address = self.endpoint.address();
+        let is_every_v6 = address.is_some_and(|it| it.is_ipv6() && it.ip().is_unspecified());
+        Place {
+            wanted: self.wanted.clone(),
+            bound: self.endpoint.clone(),
+            is_v6_only: is_every_v6 && self.socket().only_v6().unwrap_or(false),
+        }
+    }
+
+    fn socket(&self) -> &Socket {
+        self.socket.socket.get_ref()
     }
 
     /// Whether its file is what lies at `path`.
     fn has_file_at(&self, path: &Path) -> bool {
-        self.file.as_ref().is_some_and(|file| file.is_at(path))
+        let file = self.socket.file.as_ref();
+        file.is_some_and(|file| file.is_at(path))
     }
 
     /// The next connection, which is not registered with the runtime. What the peer has sent already can be
@@ -68,30 +121,38 @@ impl Listener {
     /// TCP has fails there.
     async fn accept(&self) -> io::Result<(TcpStream, Peer)> {
         loop {
-            let mut ready = self.socket.readable().await?;
-            let accept = |socket: &AsyncFd<Socket>| {
-                let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
-                socket.get_ref().accept4(flags)
-            };
-            if let Ok(accepted) = ready.try_io(accept) {
-                let (socket, peer) = accepted?;
-                let peer = match peer.as_socket() {
-                    Some(address) => address.into(),
-                    None => Peer::Unix(PeerProcess::of(&socket)),
-                };
-                return Ok((socket.into(), peer));
+            let mut ready = self.socket.socket.readable().await?;
+            if let Ok(accepted) = ready.try_io(|socket| accept_now(socket.get_ref())) {
+                return accepted;
             }
         }
     }
 }
 
-/// Whether only this machine can reach them.
-pub(crate) fn are_loopback(listeners: &[Listener]) -> bool {
-    listeners.iter().all(|it| it.endpoint.is_loopback())
+impl Drop for ListeningSocket {
+    fn drop(&mut self) {
+        last_resort::forget(self.socket.as_fd());
+    }
 }
 
-/// Accepts until the server stops. Every connection holds a clone of `alive` while it lasts.
-pub(crate) async fn accept(listener: Listener, server: Arc<Server>, alive: mpsc::Sender<()>) {
+/// The next connection that waits on this socket; an error where none does.
+fn accept_now(socket: &Socket) -> io::Result<(TcpStream, Peer)> {
+    let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+    let (socket, peer) = socket.accept4(flags)?;
+    let peer = match peer.as_socket() {
+        Some(address) => address.into(),
+        None => Peer::Unix(PeerProcess::of(&socket)),
+    };
+    Ok((socket.into(), peer))
+}
+
+/// Accepts until the server stops, or until `end` comes. Every connection holds a clone of `alive` while it lasts.
+async fn accept(
+    listener: Listener,
+    server: Arc<Server>,
+    alive: mpsc::Sender<()>,
+    mut end: oneshot::Receiver<ListenerEnd>,
+) {
     // Made once, since each connection would pay for another one.
     let stopping = server.stopping.clone();
     let mut stopped = pin!(stopping.begun());
@@ -100,24 +161,19 @@ pub(crate) async fn accept(listener: Listener, server: Arc<Server>, alive: mpsc:
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = &mut stopped => return,
+            end = &mut end => {
+                if end == Ok(ListenerEnd::WhenEmpty) {
+                    while let Ok((socket, peer)) = accept_now(listener.socket()) {
+                        serve(&listener, socket, peer, &server, &alive);
+                    }
+                }
+                return;
+            }
         };
         let error = match accepted {
             Ok((socket, peer)) => {
                 errors.note_accepted();
-                let limits = &server.config.load().limits;
-                let permit = server.admission.connection(limits);
-                let is_crowded = permit.is_none();
-                let (server, alive) = (server.clone(), alive.clone());
-                let tls = match listener.endpoint.is_tls() {
-                    true => server.tls.current(),
-                    false => None,
-                };
-                if listener.endpoint.is_tls() && tls.is_none() {
-                    // Plain bytes must never go where TLS is promised. Settings with a certificate keep one.
-                    continue;
-                }
-                tokio::spawn(Connection::new(socket, peer, tls, server, permit, alive));
-                if is_crowded {
+                if serve(&listener, socket, peer, &server, &alive) == Admitted::OverTheLimit {
                     // An evicted connection closes its descriptor before the next one is opened.
                     wakes::yield_now().await;
                 }
@@ -147,6 +203,39 @@ pub(crate) async fn accept(listener: Listener, server: Arc<Server>, alive: mpsc:
             }
         }
     }
+}
+
+/// Whether there was a permit for a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Admitted {
+    WithinTheLimit,
+    OverTheLimit,
+}
+
+/// Serves a connection that was accepted.
+fn serve(
+    listener: &Listener,
+    socket: TcpStream,
+    peer: Peer,
+    server: &Arc<Server>,
+    alive: &mpsc::Sender<()>,
+) -> Admitted {
+    let limits = &server.config.load().limits;
+    let permit = server.admission.connection(limits);
+    let admitted = match permit.is_some() {
+        true => Admitted::WithinTheLimit,
+        false => Admitted::OverTheLimit,
+    };
+    let (server, alive) = (server.clone(), alive.clone());
+    let tls = match listener.endpoint.is_tls() {
+        true => server.tls.current(),
+        false => None,
+    };
+    // Plain bytes must never go where TLS is promised. Settings with a certificate keep one.
+    if !listener.endpoint.is_tls() || tls.is_some() {
+        tokio::spawn(Connection::new(socket, peer, tls, server, permit, alive));
+    }
+    admitted
 }
 
 /// The peer of a connection that could not be accepted.

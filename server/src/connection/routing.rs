@@ -1,6 +1,7 @@
 //! From a request to the next step: which handler, file or document of the server's own it is for.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::authentication::{Compared, PendingComparison, Verdict};
 use super::built_in_pages::BuiltInPage;
@@ -39,7 +40,7 @@ pub(super) fn route(
         return answer_probe(probe, request, server);
     }
     // No browser connects to a Unix socket, so no name can lead one there.
-    let is_loopback_only = server.is_loopback_only && !peer.is_unix();
+    let is_loopback_only = server.is_loopback_only.load(Ordering::Relaxed) && !peer.is_unix();
     let config = server.config.load();
     // Before the question of the host: where a validation host is wanted, another one is answered as pywebsocket does.
     if !host::is_valid_target(&request.target, &config) && request.wants_upgrade() {

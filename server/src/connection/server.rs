@@ -1,6 +1,7 @@
 //! What all connections share.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use arc_swap::ArcSwap;
 
@@ -30,8 +31,8 @@ pub(crate) struct Server {
     pub(crate) readiness: Arc<ServerReadiness>,
     pub(crate) authenticator: Arc<Authenticator>,
     pub(crate) refusals: RefusalLog,
-    /// Whether the server listens on loopback addresses only.
-    pub(crate) is_loopback_only: bool,
+    /// Whether the server listens on loopback addresses only, as it is at each moment.
+    pub(crate) is_loopback_only: Arc<AtomicBool>,
     /// What pages are told of failed builds; there in `wshd dev` only.
     pub(crate) overlay: Option<Arc<Overlay>>,
     pub(crate) stopping: Stopping,

@@ -32,7 +32,7 @@ use super::reading::Reading;
 use super::scan::{self, Scan, Scope};
 use super::waiters::Waiters;
 use super::watcher::{Watcher, waypoints};
-use super::{Change, Order, Reread};
+use super::{Change, Order, Relisten, Rereading};
 use crate::border::guards::process_state;
 use crate::config::Config;
 use crate::generation::Generation;
@@ -45,6 +45,7 @@ use crate::transport::settings::TlsSettings;
 pub(super) struct Reconciler {
     config: Arc<ArcSwap<Config>>,
     config_file: ConfigFile,
+    relisten: Relisten,
     certificates: CertificateFiles,
     named_files: NamedFiles,
     shared: Arc<Shared>,
@@ -84,14 +85,16 @@ impl Reconciler {
         config: Arc<ArcSwap<Config>>,
         shared: Arc<Shared>,
         tls: Arc<TlsSettings>,
-        reread: Reread,
+        rereading: Rereading,
         stage: Stage,
         router: Arc<Router>,
         orders: mpsc::Sender<Order>,
     ) -> Reconciler {
+        let Rereading { reread, relisten } = rereading;
         let hints = orders.clone();
         let reconciler = Reconciler {
             config_file: ConfigFile::new(&config.load(), reread),
+            relisten,
             certificates: CertificateFiles::new(&config.load().tls, tls),
             named_files: NamedFiles::new(&config.load()),
             config,

@@ -1,6 +1,7 @@
 //! What TLS listeners offer from now on. It is made from the last good content of each file, and replaced as a whole
 //! when one changes; a connection keeps what it began with.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwapOption;
@@ -22,7 +23,7 @@ pub(crate) struct TlsSettings {
     /// What `current` was made from.
     last_good: Mutex<LastGood>,
     /// Whether there is a listener with TLS. It goes on with TLS, whatever the configuration says meanwhile.
-    has_listener: bool,
+    has_listener: AtomicBool,
 }
 
 /// The outcome of reading the files again.
@@ -55,7 +56,7 @@ impl TlsSettings {
         Ok(Arc::new(TlsSettings {
             current: ArcSwapOption::from(current),
             last_good: Mutex::new(last_good),
-            has_listener: config.listen.iter().any(Endpoint::is_tls),
+            has_listener: AtomicBool::new(config.listen.iter().any(Endpoint::is_tls)),
         }))
     }
 
@@ -67,7 +68,7 @@ impl TlsSettings {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         if config.certificates.is_empty() {
-            if self.has_listener {
+            if self.has_listener() {
                 return Renewal::failed(TlsFault::NoCertificate);
             }
             *last_good = LastGood::default();
@@ -113,7 +114,12 @@ impl TlsSettings {
 
     /// Whether there is a listener with TLS.
     pub(crate) fn has_listener(&self) -> bool {
-        self.has_listener
+        self.has_listener.load(Ordering::Relaxed)
+    }
+
+    /// Notes whether there is one, after a change of what is listened on.
+    pub(crate) fn set_has_listener(&self, has_listener: bool) {
+        self.has_listener.store(has_listener, Ordering::Relaxed);
     }
 
     /// The certificates that are offered.

@@ -114,7 +114,7 @@ pub(in crate::config) const TLS: &[Setting<ConfigDraft>] = &[
         name: "every_address",
         about: "Speak TLS on every address: https:// and wss://",
         default: Some("false"),
-        key: Some(Applies::Restart),
+        key: Some(Applies::AtOnce),
         flag: None,
         kind: ValueKind::Truth(|draft, speaks_tls| draft.config.tls.every_address = speaks_tls),
     },

@@ -43,6 +43,14 @@ enum Occupant {
 }
 
 impl SocketFile {
+    /// Gives the file this mode.
+    pub(super) fn set_mode(&self, mode: u32) -> io::Result<()> {
+        match self.is_at(&self.path) {
+            true => fs::set_permissions(&self.path, Permissions::from_mode(mode)),
+            false => Ok(()),
+        }
+    }
+
     /// Whether it is what lies at `path`.
     pub(super) fn is_at(&self, path: &Path) -> bool {
         let found = fs::symlink_metadata(path);

@@ -246,7 +246,10 @@ impl Reconciler {
             Ok(Reading { config, refused }) => {
                 let of_file = refused.into_iter().map(|it| (it.path, it.error));
                 self.note_refused(of_file.collect(), asker);
-                self.apply(config);
+                if !self.apply(config) && asker == Asker::Operator {
+                    // What could not be bound may be free by now.
+                    (self.relisten)(&self.config.load());
+                }
             }
             Err(error) => {
                 let file = self.config.load().file_to_write().map(Path::to_owned);
@@ -328,20 +331,21 @@ impl Reconciler {
                 false => info!(key, "changed back in the configuration to what runs"),
             }
         }
-        let before = old.tls.remarks(&at_start.listen);
-        for remark in new.tls.remarks(&at_start.listen) {
+        let before = old.tls.remarks(&old.listen);
+        for remark in new.tls.remarks(&new.listen) {
             if !before.contains(&remark) {
                 warn!(error = %remark, "TLS may not be what is meant");
             }
         }
     }
 
-    fn apply(&mut self, mut new: Config) {
+    /// Applies a configuration. False if it is the one that holds.
+    fn apply(&mut self, mut new: Config) -> bool {
         let old = self.config.load_full();
         // The default places are not looked for again while a file is in use.
         new.file_places.clone_from(&old.file_places);
         if new == *old {
-            return;
+            return false;
         }
         if let (Some(file), None) = (&new.file, &old.file) {
             // This file stays in use, also when another appears at an earlier place.
@@ -387,8 +391,10 @@ impl Reconciler {
         self.config_file.are_names_told = false;
         self.shared.apply();
         self.swap_table();
+        (self.relisten)(&self.config.load());
         info!("configuration applied");
         self.due(Instant::now());
+        true
     }
 }
 

@@ -1,0 +1,286 @@
+//! All listeners of the server: opened at the start, and changed while it runs.
+//!
+//! A change binds what is new first, then lets the old listeners go. Connections of theirs stay, and those that wait to
+//! be accepted are accepted. If something cannot be bound, all goes on as it was.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tracing::{info, warn};
+
+use super::binding::{Bound, ListenError, bind};
+use super::{Listener, ListenerEnd, accept};
+use crate::config::{Config, Endpoint};
+use crate::connection::server::Server;
+
+/// The listeners of a server.
+#[derive(Debug)]
+pub(crate) struct Listeners {
+    state: Mutex<State>,
+    is_loopback_only: Arc<AtomicBool>,
+    /// The runtime of the accept loops.
+    runtime: Handle,
+}
+
+#[derive(Debug)]
+struct State {
+    open: Vec<OpenListener>,
+    /// The loopback addresses that are listed and that the machine lacks.
+    missing: Vec<Endpoint>,
+    unix_mode: u32,
+    backlog: u16,
+    accepting: Accepting,
+}
+
+/// A listener, and what ends its loop.
+#[derive(Debug)]
+struct OpenListener {
+    listener: Listener,
+    /// `None` while nothing is accepted.
+    end: Option<oneshot::Sender<ListenerEnd>>,
+}
+
+/// Whether connections are accepted.
+enum Accepting {
+    /// Not yet: they wait.
+    No,
+    Yes {
+        server: Arc<Server>,
+        alive: mpsc::Sender<()>,
+        loops: JoinSet<()>,
+    },
+    /// Never again.
+    Ended,
+}
+
+impl Listeners {
+    /// Binds all that the configuration lists. To be called in the runtime in which connections are served.
+    pub(crate) fn open(config: &Config) -> Result<Listeners, ListenError> {
+        let Bound { listeners, missing } = bind(config, &[], &[])?;
+        let open: Vec<_> = listeners.into_iter().map(OpenListener::of).collect();
+        Ok(Listeners {
+            is_loopback_only: Arc::new(AtomicBool::new(are_loopback(&open))),
+            state: Mutex::new(State {
+                open,
+                missing,
+                unix_mode: config.unix_mode,
+                backlog: config.listen_backlog,
+                accepting: Accepting::No,
+            }),
+            runtime: Handle::current(),
+        })
+    }
+
+    /// Whether only this machine can reach the server, as it is at each moment.
+    pub(crate) fn is_loopback_only(&self) -> Arc<AtomicBool> {
+        self.is_loopback_only.clone()
+    }
+
+    /// Where the server listens, with the ports that were found.
+    pub(crate) fn endpoints(&self) -> Vec<Endpoint> {
+        let state = self.lock();
+        let endpoints = state.open.iter().map(|it| it.listener.endpoint());
+        endpoints.cloned().collect()
+    }
+
+    /// Accepts connections from now on. Each holds a clone of `alive` while it lasts.
+    pub(crate) fn begin(&self, server: Arc<Server>, alive: mpsc::Sender<()>) {
+        let mut state = self.lock();
+        state.accepting = Accepting::Yes {
+            server,
+            alive,
+            loops: JoinSet::new(),
+        };
+        let State {
+            open, accepting, ..
+        } = &mut *state;
+        for it in open {
+            accepting.begin(it, &self.runtime);
+        }
+    }
+
+    /// Listens as the configuration says now. Returns whether something has changed.
+    ///
+    /// # Errors
+    ///
+    /// Something cannot be bound. All goes on as it was.
+    pub(crate) fn apply(&self, config: &Config) -> Result<bool, ListenError> {
+        let mut state = self.lock();
+        if matches!(state.accepting, Accepting::Ended) {
+            return Ok(false);
+        }
+        let before: Vec<_> = state.open.iter().map(|it| it.listener.clone()).collect();
+        let _runtime = self.runtime.enter();
+        let Bound { listeners, missing } = bind(config, &before, &state.missing)?;
+        drop(before);
+        let old = std::mem::take(&mut state.open);
+        let State {
+            open, accepting, ..
+        } = &mut *state;
+        let (mut old, mut is_changed): (Vec<_>, _) = (old.into_iter().map(Some).collect(), false);
+        for listener in listeners {
+            let mut next = OpenListener::of(listener);
+            let has_socket_of = |it: &&mut Option<OpenListener>| {
+                let it = it.as_ref().map(|it| &it.listener.socket);
+                it.is_some_and(|socket| Arc::ptr_eq(socket, &next.listener.socket))
+            };
+            let before = old.iter_mut().find(has_socket_of);
+            match before.and_then(Option::take) {
+                Some(same) if same.listener.endpoint == next.listener.endpoint => {
+                    next.end = same.end;
+                }
+                before => {
+                    accepting.begin(&mut next, &self.runtime);
+                    if let Some(before) = before {
+                        before.end(ListenerEnd::AtOnce);
+                    }
+                    is_changed = true;
+                }
+            }
+            open.push(next);
+        }
+        for gone in old.into_iter().flatten() {
+            info!(address = %gone.listener.endpoint(), "not listening any more; its connections go on");
+            gone.end(ListenerEnd::WhenEmpty);
+            is_changed = true;
+        }
+        state.missing = missing;
+        state.apply_settings(config);
+        self.is_loopback_only
+            .store(are_loopback(&state.open), Ordering::Relaxed);
+        Ok(is_changed)
+    }
+
+    /// Accepts nothing more, and closes every socket. Ends when that is done.
+    pub(crate) async fn end(&self) {
+        let mut loops = {
+            let mut state = self.lock();
+            state.open.clear();
+            match std::mem::replace(&mut state.accepting, Accepting::Ended) {
+                Accepting::Yes { loops, .. } => loops,
+                Accepting::No | Accepting::Ended => return,
+            }
+        };
+        // With their sender gone, the loops end at once.
+        while loops.join_next().await.is_some() {}
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Applies what the configuration says of sockets that are open.
+    fn apply_settings(&mut self, config: &Config) {
+        let backlog = config.listen_backlog;
+        if std::mem::replace(&mut self.backlog, backlog) != backlog {
+            for it in &self.open {
+                if let Err(error) = it.listener.socket().listen(backlog.into()) {
+                    let address = it.listener.endpoint();
+                    warn!(%address, %error, "`listen_backlog` does not apply");
+                }
+            }
+        }
+        let mode = config.unix_mode;
+        if std::mem::replace(&mut self.unix_mode, mode) != mode {
+            for it in &self.open {
+                let file = it.listener.socket.file.as_ref();
+                if let Some(Err(error)) = file.map(|file| file.set_mode(mode)) {
+                    let address = it.listener.endpoint();
+                    warn!(%address, %error, "`unix_mode` does not apply");
+                }
+            }
+        }
+    }
+}
+
+impl OpenListener {
+    /// A listener on which nothing is accepted.
+    fn of(listener: Listener) -> OpenListener {
+        OpenListener {
+            listener,
+            end: None,
+        }
+    }
+
+    fn end(self, end: ListenerEnd) {
+        if let Some(sender) = self.end {
+            // A loop that has ended is what is wanted.
+            let _ = sender.send(end);
+        }
+    }
+}
+
+impl Accepting {
+    /// Accepts on this listener from now on, if connections are accepted.
+    fn begin(&mut self, it: &mut OpenListener, runtime: &Handle) {
+        if let Accepting::Yes {
+            server,
+            alive,
+            loops,
+        } = self
+        {
+            let listener = it.listener.clone();
+            info!(address = %listener.endpoint(), "listening");
+            // Loops that have ended are forgotten.
+            while loops.try_join_next().is_some() {}
+            let (end, ended) = oneshot::channel();
+            let accept = accept(listener, server.clone(), alive.clone(), ended);
+            loops.spawn_on(accept, runtime);
+            it.end = Some(end);
+        }
+    }
+}
+
+impl std::fmt::Debug for Accepting {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Accepting::No => "No",
+            Accepting::Yes { .. } => "Yes",
+            Accepting::Ended => "Ended",
+        })
+    }
+}
+
+/// Whether only this machine can reach them.
+fn are_loopback(open: &[OpenListener]) -> bool {
+    open.iter().all(|it| it.listener.endpoint().is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use socket2::{Domain, SockAddr, Socket, Type};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_longer_queue_applies_to_a_socket_that_listens() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("a.sock");
+        let mut config = Config {
+            listen: vec![Endpoint::Unix(path.clone())],
+            listen_backlog: 1,
+            ..Config::default()
+        };
+        let listeners = Listeners::open(&config).expect("it listens");
+        let mut waiting = Vec::new();
+        let mut waits = || {
+            let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None);
+            let socket = socket.expect("a socket");
+            let connected = socket.connect(&SockAddr::unix(&path).expect("a path"));
+            waiting.push(socket);
+            connected.is_ok()
+        };
+        while waits() {}
+
+        config.listen_backlog = 8;
+        let is_changed = listeners.apply(&config).expect("it applies");
+
+        assert!(!is_changed, "the sockets are those of before");
+        assert!(waits());
+    }
+}
