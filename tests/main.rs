@@ -60,6 +60,7 @@ mod origins;
 mod papers;
 mod passing_trouble;
 mod presence;
+mod proxied;
 mod publishing;
 mod quarantine;
 mod rates;

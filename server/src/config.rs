@@ -17,6 +17,7 @@ mod level;
 mod listen_address;
 mod lists;
 mod long_messages;
+pub(crate) mod networks;
 pub(crate) mod origin;
 mod read;
 mod routes;
@@ -41,6 +42,7 @@ pub use self::fault::{ConfigError, ConfigFault, ListenFault, ListenFaultCause};
 pub use self::flags::connect::{CloseText, ConnectOptions};
 pub use self::flags::{CommandLine, Flags, Style, Subcommand, completions, manual};
 pub use self::last_good::{LastGood, Reading, RefusedFile};
+pub use self::networks::Networks;
 pub use self::settings::limits::{Deflate, HandlerLimits, Limits, SessionLimits};
 pub use self::source::Place;
 pub use self::tls::{CertificatePair, ClientAuth, TlsConfig};
@@ -95,6 +97,10 @@ pub struct Config {
     pub hosts: Hosts,
     /// Where `hosts` is decided.
     pub hosts_by: DecidedBy,
+    /// The proxies that are believed what they say of their clients.
+    pub trusted_proxies: Networks,
+    /// The header in which they say it.
+    pub forwarded_header: ForwardedHeader,
     /// Whether `/.wshd/handlers.json` and `/.wshd/engine.json` are served.
     pub handlers_json: bool,
     /// The directory whose files are served where no handler answers; absolute.
@@ -303,6 +309,16 @@ pub enum Hosts {
     Listed(Vec<String>),
 }
 
+/// The header in which trusted proxies say which client a request is of. A header that they only pass on is the client's own
+/// word, so it is one of both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ForwardedHeader {
+    /// `X-Forwarded-For`, and `X-Forwarded-Proto` for the scheme.
+    XForwardedFor,
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
+}
+
 /// The layer that decides a value, and so the one in which to change it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum DecidedBy {
@@ -327,6 +343,8 @@ impl Default for Config {
             file_places: Vec::new(),
             hosts: Hosts::Local,
             hosts_by: DecidedBy::File,
+            trusted_proxies: Networks::default(),
+            forwarded_header: ForwardedHeader::XForwardedFor,
             handlers_json: true,
             listen: vec![
                 Endpoint::Plain((Ipv4Addr::LOCALHOST, 9998).into()),

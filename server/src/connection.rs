@@ -9,6 +9,7 @@ pub(crate) mod authentication;
 mod built_in_pages;
 mod eviction;
 pub(crate) mod files;
+pub(crate) mod forwarded;
 pub(crate) mod handshake;
 mod head_reader;
 mod health;

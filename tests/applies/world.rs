@@ -139,6 +139,17 @@ impl World {
         status_of(&self.server.exchange(request.as_bytes())).to_string()
     }
 
+    /// The address of the client that a handler is told.
+    pub(super) fn client(&self, extra: &str) -> String {
+        let request = opening("/features?handshake=client", extra);
+        let answer = self.server.exchange(request.as_bytes());
+        let line = answer
+            .lines()
+            .find_map(|line| line.strip_prefix("X-Client: "));
+        let address = line.and_then(|line| line.rsplit_once(':'));
+        address.map_or_else(String::new, |(address, _)| address.to_owned())
+    }
+
     pub(super) fn get(&self, path: &str) -> String {
         let request =
             format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");

@@ -60,7 +60,7 @@ fn check(upgrade: &UpgradeRequest<'_>, generation: &Generation) -> Result<Checke
     let head = &upgrade.request.head;
     let checked = rules::check(head)?;
     if head.values("origin").next().is_some() {
-        let is_tls = upgrade.request.tls.is_some();
+        let is_tls = upgrade.request.is_of_tls();
         check_origin(&checked.origin, &upgrade.host, is_tls, generation)?;
     }
     Ok(checked)

@@ -19,6 +19,7 @@ use tokio::time::{sleep_until, timeout_at};
 use tracing::debug;
 
 use super::files::{self, Documents, TransferTimeouts};
+use super::forwarded::{self, Forwarded};
 use super::handshake::answer::AcceptedHandshake;
 use super::head_reader::{self, Unread};
 use super::maybe_future::MaybeFuture;
@@ -26,10 +27,11 @@ use super::next_step::{FileRequest, NextStep};
 use super::peer_watch;
 use super::refusal_log::UnansweredEnd;
 use super::reply::{self, FullOf, Reply};
-use super::request::HttpRequest;
+use super::request::{HttpRequest, Proxied};
 use super::routing::{self, RequestWithPassword};
 use super::server::Server;
 use crate::config::Limits;
+use crate::http::head::Head;
 use crate::http::head::first_bytes::NotARequest;
 use crate::outbound::wire::Wire;
 use crate::process::clock::Moment;
@@ -44,7 +46,10 @@ use crate::transport::tls::HandshakeFault;
 // connection in.
 pub(super) struct HttpConnection {
     transport: Transport,
+    /// The client, as far as it is known: the far end of the connection, until a trusted proxy says another one.
     peer: Peer,
+    /// There where a proxy says which client it is for.
+    proxied: Option<Box<Proxied>>,
     server: Arc<Server>,
     /// When the server first looked at it.
     began: Instant,
@@ -70,6 +75,7 @@ impl HttpConnection {
         HttpConnection {
             transport,
             peer,
+            proxied: None,
             server,
             began: Instant::now(),
             limits,
@@ -233,9 +239,42 @@ impl HttpConnection {
             Ok(mut request) => {
                 request.tls = self.transport.tls_info();
                 self.is_head_request = request.head.method() == b"HEAD";
+                self.believe_proxy(&request.head);
+                request.proxied = self.proxied.take();
                 routing::route(request, &self.peer, permit, &self.server, None)
             }
             Err(reply) => NextStep::refuse(reply, None),
+        }
+    }
+
+    /// Makes the client the peer, where a trusted proxy says which one it is.
+    fn believe_proxy(&mut self, head: &Head) {
+        let config = self.server.config.load();
+        let trusted = &config.trusted_proxies;
+        if !trusted.contains(self.peer.ip()) {
+            return;
+        }
+        let header = config.forwarded_header;
+        let client = forwarded::client(head, header, |ip| trusted.contains(Some(ip)));
+        let client = match client {
+            Forwarded::Nothing => return,
+            Forwarded::Client { address } => Some(address),
+            Forwarded::Hidden => None,
+            Forwarded::Unreadable(element) => {
+                self.server
+                    .refusals
+                    .log_unread_client(&self.peer, header.name(), &element);
+                None
+            }
+        };
+        let far_end = self.peer.clone();
+        let proxied = self
+            .proxied
+            .get_or_insert_with(|| Box::new(Proxied::by(far_end)));
+        proxied.knows_client = client.is_some();
+        proxied.is_tls = forwarded::is_tls(head, header).or(proxied.is_tls);
+        if let Some(address) = client {
+            self.peer = address.into();
         }
     }
 

@@ -23,6 +23,7 @@ use crate::transport::tls::HandshakeFault;
 pub(crate) struct RefusalLog {
     lines: Arc<LogRateLimit>,
     warnings: Arc<LogRateLimit>,
+    unread_clients: Arc<LogRateLimit>,
     /// The newest warnings and when they were logged. A page that tries again and again causes one
     /// warning in a while.
     warned: Mutex<VecDeque<(String, Instant)>>,
@@ -42,6 +43,7 @@ impl RefusalLog {
         RefusalLog {
             lines: LogRateLimit::new(LINES_MAX),
             warnings: LogRateLimit::new(LINES_MAX),
+            unread_clients: LogRateLimit::new(1),
             warned: Mutex::default(),
         }
     }
@@ -105,6 +107,21 @@ impl RefusalLog {
         self.warnings.log(
             || warn!(%peer, %path, %error, "a file was sent in part only"),
             |files| warn!(files, "more files were sent in part only"),
+        );
+    }
+
+    /// Logs that a trusted proxy says in this header something else than which client it is for.
+    pub(crate) fn log_unread_client(&self, proxy: &Peer, header: &str, element: &[u8]) {
+        let found = element[..element.len().min(FOUND_BYTES_MAX)].escape_ascii();
+        let way_out = "let the proxy add the client's address to this header";
+        self.unread_clients.log(
+            || {
+                warn!(
+                    peer = %proxy, header, %found,
+                    "a trusted proxy says no address of its client, so the client is unknown; {way_out}"
+                );
+            },
+            |requests| warn!(requests, "more requests of unknown clients of trusted proxies"),
         );
     }
 
@@ -224,6 +241,8 @@ fn advice(
     format!("to allow it: {key} = {values:?} {place} {}", file.display())
 }
 
+/// Bytes of a header that are logged.
+const FOUND_BYTES_MAX: usize = 100;
 /// Lines that are logged in one second.
 const LINES_MAX: u32 = 20;
 /// How long a warning is not logged again.

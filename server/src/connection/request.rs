@@ -4,6 +4,7 @@ use super::reply::Reply;
 use crate::config::Limits;
 use crate::http::head::{Head, HeadFault};
 use crate::http::target::Target;
+use crate::sessions::peer::Peer;
 use crate::transport::tls::TlsInfo;
 
 /// A request whose head and target can be read, and how it came.
@@ -12,6 +13,30 @@ pub(super) struct HttpRequest {
     pub(super) target: Target,
     /// `None` where it came without TLS.
     pub(super) tls: Option<Box<TlsInfo>>,
+    /// There where a proxy says which client it is of.
+    pub(super) proxied: Option<Box<Proxied>>,
+}
+
+/// What is known of a request that comes through a trusted proxy.
+#[derive(Debug)]
+pub(super) struct Proxied {
+    /// The proxy: the far end of the connection.
+    pub(super) by: Peer,
+    /// Whether the proxy says an address of the client, which then is the peer. Otherwise the proxy is.
+    pub(super) knows_client: bool,
+    /// Whether the client speaks TLS with the proxy, if the proxy says it.
+    pub(super) is_tls: Option<bool>,
+}
+
+impl Proxied {
+    /// What comes through this proxy, of which nothing more is known.
+    pub(super) fn by(proxy: Peer) -> Proxied {
+        Proxied {
+            by: proxy,
+            knows_client: false,
+            is_tls: None,
+        }
+    }
 }
 
 impl HttpRequest {
@@ -32,9 +57,16 @@ impl HttpRequest {
                 head,
                 target,
                 tls: None,
+                proxied: None,
             }),
             None => Err(Reply::Malformed("the request's target is malformed")),
         }
+    }
+
+    /// Whether its client speaks TLS, with this server or with a trusted proxy.
+    pub(super) fn is_of_tls(&self) -> bool {
+        let at_proxy = self.proxied.as_ref().and_then(|proxied| proxied.is_tls);
+        self.tls.is_some() || at_proxy == Some(true)
     }
 
     /// Whether it asks for a WebSocket (RFC 6455 §4.1).

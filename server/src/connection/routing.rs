@@ -168,6 +168,8 @@ fn route_to_resource(
     peer: &Peer,
     server: &Server,
 ) -> NextStep {
+    // What a proxy says of its machine is not true of this one.
+    let is_proxied = request.proxied.is_some();
     let HttpRequest { head, target, .. } = request;
     let path = target.path;
     let is_for_options = head.method() == b"OPTIONS";
@@ -196,13 +198,13 @@ fn route_to_resource(
     }
     match resource {
         Resource::Listing => {
-            let is_here = is_from_here(peer, &head, host);
+            let is_here = !is_proxied && is_from_here(peer, &head, host);
             let usage = |handler: &str| server.node.usage(handler);
             let listing = server.router.listing();
             NextStep::Reply(Reply::Json(listing.json(is_here, usage)))
         }
         Resource::Engine => {
-            let is_here = is_from_here(peer, &head, host);
+            let is_here = !is_proxied && is_from_here(peer, &head, host);
             let report = EngineReport {
                 status: server.node.status(),
                 shared: server.node.usage(SERVER),

@@ -14,11 +14,12 @@ use crate::auth::access::Access;
 use crate::config::auth;
 use crate::config::listen_address::{LISTEN_ENTRY_WANTED, ListenEntry};
 use crate::config::lists::{self, HOSTS_WANTED, ONE_HOST_WANTED, ORIGINS_WANTED};
+use crate::config::networks;
 use crate::config::settings::PlacedEndpoint;
 use crate::config::source::Place;
 use crate::config::tls;
 use crate::config::values::{FileEntry, Reader, absolute, one_of};
-use crate::config::{CertificatePair, DecidedBy, Hosts, LogLevel, Origins};
+use crate::config::{CertificatePair, DecidedBy, Hosts, LogLevel, Networks, Origins};
 
 /// A kind of value, with the function that sets it in a `T`.
 pub(in crate::config) enum ValueKind<T: 'static> {
@@ -38,6 +39,8 @@ pub(in crate::config) enum ValueKind<T: 'static> {
     Host(fn(&mut T, String)),
     /// A list of addresses with their ports, and of paths; in the file only.
     Addresses(fn(&mut T, Vec<PlacedEndpoint>)),
+    /// A set of addresses; in the file only.
+    Networks(fn(&mut T, Networks)),
     /// The mode of a file in octal digits; in the file only.
     Mode(fn(&mut T, u32)),
     /// Certificates with their keys; in the file only.
@@ -119,6 +122,11 @@ impl<T: 'static> ValueKind<T> {
             ValueKind::Addresses(set) => {
                 if let Some(addresses) = lists::listen(reader, entry) {
                     set(target, addresses);
+                }
+            }
+            ValueKind::Networks(set) => {
+                if let Some(networks) = networks::networks(reader, entry) {
+                    set(target, networks);
                 }
             }
             ValueKind::Certificates(set) => {
@@ -204,6 +212,7 @@ impl<T: 'static> ValueKind<T> {
             ValueKind::Secret(set) => set(target, lossy.into_owned()),
             // No flag is of one of these kinds.
             ValueKind::Addresses(_)
+            | ValueKind::Networks(_)
             | ValueKind::Mode(_)
             | ValueKind::Certificates(_)
             | ValueKind::Object(_)
@@ -238,6 +247,7 @@ impl<T: 'static> ValueKind<T> {
             ValueKind::Interfaces(_) => ValueParser::new(ListenEntry::from_str),
             ValueKind::Secret(_) => ValueParser::string(),
             ValueKind::Addresses(_)
+            | ValueKind::Networks(_)
             | ValueKind::Mode(_)
             | ValueKind::Certificates(_)
             | ValueKind::Object(_)

@@ -3,7 +3,7 @@
 use super::listening::{set_interfaces, set_port};
 use super::{Applies, ConfigDraft, Flag, Heading, LONG_ONLY, Setting, ValueKind};
 use crate::config::tls::PEM_WANTED;
-use crate::config::{CertificatePair, ClientAuth, Trial, Trust};
+use crate::config::{CertificatePair, ClientAuth, ForwardedHeader, Trial, Trust};
 
 /// What is decided for the server as a whole.
 ///
@@ -145,6 +145,29 @@ pub(in crate::config) const TOP: &[Setting<ConfigDraft>] = &[
         kind: ValueKind::Hosts(|draft, hosts, by| {
             (draft.config.hosts, draft.config.hosts_by) = (hosts, by);
         }),
+    },
+    Setting {
+        name: "trusted_proxies",
+        about: "Believe these proxies which client a request is of: addresses, networks, loopback, private, unix",
+        default: Some("[]"),
+        key: Some(Applies::NextConnection),
+        flag: None,
+        kind: ValueKind::Networks(|draft, proxies| draft.config.trusted_proxies = proxies),
+    },
+    Setting {
+        name: "forwarded_header",
+        about: "The header in which trusted proxies say it: x-forwarded-for, forwarded",
+        default: Some("\"x-forwarded-for\""),
+        key: Some(Applies::NextConnection),
+        flag: None,
+        kind: ValueKind::Word(&[
+            ("x-forwarded-for", |draft| {
+                draft.config.forwarded_header = ForwardedHeader::XForwardedFor;
+            }),
+            ("forwarded", |draft| {
+                draft.config.forwarded_header = ForwardedHeader::Forwarded;
+            }),
+        ]),
     },
     Setting {
         name: "tls",

@@ -91,6 +91,7 @@ fn of_setting<T>(section: Section, setting: &'static Setting<T>) -> Row {
         ValueKind::Origins(_) => "`same-host`, `any`, or a list of origins",
         ValueKind::Host(_) => "a host",
         ValueKind::Addresses(_) => "addresses with ports, and paths",
+        ValueKind::Networks(_) => "a list of addresses",
         ValueKind::Mode(_) => "octal digits",
         ValueKind::Certificates(_) => "a list of tables with `certificate` and `key`",
         ValueKind::Secret(_) => "`USER:PASSWORD`",

@@ -110,6 +110,8 @@ impl PendingHandshake {
         let may_be_raw = generation.context.rights.raw;
         let id = registration.mailbox().id;
         let draft = Draft::new(id, checked.key, checked.protocols.clone(), may_be_raw);
+        let proxied = upgrade.request.proxied.as_deref();
+        let far_end = proxied.map_or(upgrade.peer, |proxied| &proxied.by);
         let request = RequestTable::new(RequestParts {
             id,
             head: upgrade.request.head,
@@ -117,10 +119,9 @@ impl PendingHandshake {
             query: upgrade.request.target.query,
             host: upgrade.host,
             origin: checked.origin,
-            remote_addr: upgrade.peer.to_string(),
+            remote_addr: far_end.to_string(),
             user: upgrade.user.map_or_else(String::new, String::from),
-            // No proxy is trusted.
-            client_addr: None,
+            client_addr: proxied.map(|_| upgrade.peer.to_string()),
             protocols: checked.protocols,
             params,
             tls: upgrade.request.tls,
