@@ -1,5 +1,7 @@
 //! Which client a request is of, where it comes through a proxy that is trusted, and where a peer only says so.
 
+use std::io::{Read, Write};
+
 use crate::harness::eventually;
 use crate::harness::server::{Server, opening, status_of};
 use crate::harness::site::Site;
@@ -181,4 +183,38 @@ fn what_is_sent_behind_a_request_is_no_request_of_another_client() {
         assert!(answer.contains("\r\nConnection: close"), "{answer}");
         assert!(!answer.contains("X-Client"), "{answer}");
     }
+}
+
+#[test]
+fn each_client_of_a_trusted_proxy_has_the_connections_of_an_address_and_the_proxy_has_all() {
+    let (_site, server) =
+        start("trusted_proxies = [\"loopback\"]\n[limits]\nconnections_per_address_max = 3");
+    let open = |client: &str| {
+        let request = opening("/echo", &format!("X-Forwarded-For: {client}\r\n"));
+        let mut stream = server.raw();
+        stream.write_all(request.as_bytes()).expect("sending");
+        let mut status = [0; 12];
+        stream.read_exact(&mut status).expect("an answer");
+        (String::from_utf8_lossy(&status[9..]).into_owned(), stream)
+    };
+
+    let first: Vec<_> = (0..3).map(|_| open("192.0.2.1")).collect();
+    let second: Vec<_> = (0..3).map(|_| open("192.0.2.2")).collect();
+    assert!(
+        first
+            .iter()
+            .chain(&second)
+            .all(|(status, _)| status == "101")
+    );
+    for client in ["192.0.2.1", "192.0.2.2", "203.0.113.9, 192.0.2.2"] {
+        assert_eq!(open(client).0, "503", "{client}");
+    }
+    server.line(&["handshake refused", "peer=192.0.2.1:0", "status=503"]);
+    // What the proxy itself asks for is not counted.
+    let answer = server.exchange(opening("/echo", "").as_bytes());
+    assert_eq!(status_of(&answer), 101, "{answer}");
+    drop(first);
+    eventually("the client is let in again", || {
+        open("192.0.2.1").0 == "101"
+    });
 }

@@ -43,6 +43,7 @@ use self::maybe_future::MaybeFuture;
 use self::refusal_log::UnansweredEnd;
 use self::reply::{FullOf, Reply};
 use self::server::Server;
+use crate::auth::network::Network;
 use crate::runtime::wakes;
 use crate::session::Session;
 use crate::sessions::peer::Peer;
@@ -150,8 +151,17 @@ impl Accepted {
             alive,
         } = self;
         let config = server.config.load();
+        // The address of a client behind a trusted proxy is judged when it is known.
+        let is_of_proxy = config.trusted_proxies.contains(peer.ip());
+        let (network, address) = match is_of_proxy {
+            true => (Network::Shared, Ok(None)),
+            false => (
+                Network::of(peer.ip()),
+                server.admission.address(&peer, &config.limits),
+            ),
+        };
         // First of all, so that no other connection gives way to one of an address that has too many.
-        let address = match server.admission.address(&peer, &config.limits) {
+        let address = match address {
             Ok(address) => address,
             Err(reply) => {
                 drop((config, permit));
@@ -159,7 +169,7 @@ impl Accepted {
             }
         };
         // Connections that were accepted before may give way by now, since they were polled.
-        let make_room = || server.admission.make_room(&peer, &config.limits);
+        let make_room = || server.admission.make_room(network, &config.limits);
         let permit = permit.or_else(make_room);
         drop(config);
         let Some(permit) = permit else {

@@ -3,14 +3,13 @@
 use std::fmt::{self, Display, Formatter};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// An IPv4 address, the first 64 bits of an IPv6 address, which a provider gives to one customer, or all Unix sockets.
-///
-/// Behind Unix sockets is a proxy with the connections of many clients.
+/// An IPv4 address, the first 64 bits of an IPv6 address, which a provider gives to one customer, or what many clients share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Network {
     V4(u32),
     V6(u64),
-    Unix,
+    /// All Unix sockets, and all trusted proxies: behind them are the connections of many clients.
+    Shared,
 }
 
 impl Network {
@@ -19,7 +18,7 @@ impl Network {
         match ip.map(|ip| ip.to_canonical()) {
             Some(IpAddr::V4(address)) => Network::V4(address.to_bits()),
             Some(IpAddr::V6(address)) => Network::V6((address.to_bits() >> 64) as u64),
-            None => Network::Unix,
+            None => Network::Shared,
         }
     }
 }
@@ -32,7 +31,7 @@ impl Display for Network {
             Network::V6(bits) => {
                 write!(f, "{}/64", Ipv6Addr::from_bits(u128::from(bits) << 64))
             }
-            Network::Unix => f.write_str("unix"),
+            Network::Shared => f.write_str("shared"),
         }
     }
 }
@@ -53,7 +52,7 @@ mod tests {
         ] {
             assert_eq!(network(one) == network(other), are_one, "{one} {other}");
         }
-        assert_eq!(Network::of(None), Network::Unix);
+        assert_eq!(Network::of(None), Network::Shared);
     }
 
     #[test]
@@ -67,6 +66,6 @@ mod tests {
             let network = Network::of(Some(text.parse().expect(text)));
             assert_eq!(network.to_string(), written);
         }
-        assert_eq!(Network::Unix.to_string(), "unix");
+        assert_eq!(Network::Shared.to_string(), "shared");
     }
 }

@@ -117,10 +117,10 @@ impl Admission {
         taken.saturating_sub(self.unjudged.len() + self.answered.len())
     }
 
-    /// A permit for a connection. Where none is free, an older connection is evicted for it.
+    /// A permit for a connection of this network. Where none is free, an older connection is evicted for it.
     ///
     /// The evicted connection closes its descriptor in its next poll.
-    pub(crate) fn make_room(&self, newcomer: &Peer, limits: &Limits) -> Option<Permit> {
+    pub(crate) fn make_room(&self, newcomer: Network, limits: &Limits) -> Option<Permit> {
         self.connection(limits).or_else(|| {
             let is_evicted = self.evict_any(newcomer, limits);
             is_evicted.then(|| self.connections.take_anyway())
@@ -128,7 +128,7 @@ impl Admission {
     }
 
     /// Evicts the oldest connection that waits and loses least; false when there is none.
-    pub(crate) fn evict_any(&self, newcomer: &Peer, limits: &Limits) -> bool {
+    pub(crate) fn evict_any(&self, newcomer: Network, limits: &Limits) -> bool {
         let share = share(limits);
         // A connection that has its answer loses nothing.
         let evicted = self.answered.evict(newcomer, share);
@@ -145,7 +145,7 @@ impl Admission {
     /// # Errors
     ///
     /// What there is too much of.
-    pub(crate) fn handshake(&self, peer: &Peer, limits: &Limits) -> Result<Permit, FullOf> {
+    pub(crate) fn handshake(&self, network: Network, limits: &Limits) -> Result<Permit, FullOf> {
         if let Some(per_s) = limits.handshakes_per_s_max
             && !self.rate.take(per_s)
         {
@@ -153,7 +153,7 @@ impl Admission {
         }
         let permit = self.handshakes.take(limits.pending_handshakes_max);
         let permit = permit.or_else(|| {
-            let evicted = self.unjudged.evict(peer, share(limits))?;
+            let evicted = self.unjudged.evict(network, share(limits))?;
             self.tell_eviction("pending_handshakes_max");
             evicted
         });
@@ -185,10 +185,10 @@ impl Admission {
         &self.unjudged
     }
 
-    /// Waits for the end of `answer`, which sends `peer` its answer. Meanwhile the connection may be
+    /// Waits for the end of `answer`, which sends a peer of `network` its answer. Meanwhile the connection may be
     /// evicted, since a peer that has its answer and does not close loses nothing.
-    pub(crate) async fn unless_evicted(&self, peer: &Peer, answer: impl Future<Output = ()>) {
-        let mut entry = self.answered.enter(peer, None);
+    pub(crate) async fn unless_evicted(&self, network: Network, answer: impl Future<Output = ()>) {
+        let mut entry = self.answered.enter(network, None);
         tokio::select! {
             biased;
             () = answer => {}

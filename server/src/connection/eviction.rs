@@ -10,7 +10,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 
 use crate::auth::network::Network;
-use crate::sessions::peer::Peer;
 use crate::sessions::permits::Permit;
 
 /// Connections that may be evicted.
@@ -34,14 +33,14 @@ pub(crate) struct QueueEntry {
 }
 
 impl EvictionQueue {
-    /// Puts a connection at the end. The queue keeps `permit` for it.
-    pub(crate) fn enter(&self, peer: &Peer, permit: Option<Permit>) -> QueueEntry {
+    /// Puts a connection of this network at the end. The queue keeps `permit` for it.
+    pub(crate) fn enter(&self, network: Network, permit: Option<Permit>) -> QueueEntry {
         let (sender, notice) = oneshot::channel();
         let kept = Candidate {
             permit,
             _notice: sender,
         };
-        let number = self.lock().push(Network::of(peer.ip()), kept);
+        let number = self.lock().push(network, kept);
         QueueEntry {
             queue: self.clone(),
             number,
@@ -49,10 +48,10 @@ impl EvictionQueue {
         }
     }
 
-    /// Evicts a connection for `newcomer` and returns the permit that was kept for it, if there was one;
+    /// Evicts a connection for one of the network `newcomer` and returns the permit that was kept for it, if there was one;
     /// `None` when the queue is empty. A network that has more than `share` entries loses one of its own.
-    pub(crate) fn evict(&self, newcomer: &Peer, share: usize) -> Option<Option<Permit>> {
-        let evicted = self.lock().evict(Network::of(newcomer.ip()), share);
+    pub(crate) fn evict(&self, newcomer: Network, share: usize) -> Option<Option<Permit>> {
+        let evicted = self.lock().evict(newcomer, share);
         evicted.map(|kept| kept.permit)
     }
 
@@ -130,11 +129,11 @@ impl<T> Queue<T> {
     /// Removes the oldest entry of the networks that are over their share, the newcomer counted in. If
     /// no network is, removes the oldest of all.
     ///
-    /// Unix sockets have no share that they could exceed, since behind them are many clients.
+    /// Unix sockets and trusted proxies have no share that they could exceed, since behind them are many clients.
     fn evict(&mut self, newcomer: Network, share: usize) -> Option<T> {
         let over_share = self.by_network.iter().filter(|(network, numbers)| {
             let newcomers = usize::from(**network == newcomer);
-            **network != Network::Unix && numbers.len() + newcomers > share
+            **network != Network::Shared && numbers.len() + newcomers > share
         });
         let oldest_over_share = over_share.filter_map(|(_, numbers)| numbers.first()).min();
         let oldest = oldest_over_share.or_else(|| self.all.keys().next());
@@ -144,15 +143,12 @@ impl<T> Queue<T> {
 
 #[cfg(test)]
 mod tests {
-    use std::net::SocketAddr;
-
     use proptest::prelude::*;
 
     use super::*;
 
-    fn peer(text: &str) -> Peer {
-        let address: SocketAddr = format!("{text}:1").parse().expect(text);
-        address.into()
+    fn network(text: &str) -> Network {
+        Network::of(Some(text.parse().expect(text)))
     }
 
     #[test]
@@ -176,12 +172,12 @@ mod tests {
     }
 
     #[test]
-    fn unix_sockets_have_no_share_to_exceed() {
+    fn unix_sockets_and_proxies_have_no_share_to_exceed() {
         let mut queue = Queue::default();
         let a = Network::V4(1);
         for (network, name) in [
-            (Network::Unix, "unix1"),
-            (Network::Unix, "unix2"),
+            (Network::Shared, "unix1"),
+            (Network::Shared, "unix2"),
             (a, "a1"),
             (a, "a2"),
         ] {
@@ -189,9 +185,9 @@ mod tests {
         }
 
         for (newcomer, evicted) in [
-            (Network::Unix, Some("a1")), // a has two
-            (Network::Unix, Some("unix1")),
-            (Network::Unix, Some("unix2")),
+            (Network::Shared, Some("a1")), // a has two
+            (Network::Shared, Some("unix1")),
+            (Network::Shared, Some("unix2")),
         ] {
             assert_eq!(queue.evict(newcomer, 1), evicted);
         }
@@ -201,17 +197,17 @@ mod tests {
     async fn an_evicted_connection_gets_notice_and_its_permit_is_the_newcomers() {
         let permits = crate::sessions::permits::Permits::default();
         let queue = EvictionQueue::default();
-        let mut first = queue.enter(&peer("10.0.0.1"), permits.take(2));
-        let second = queue.enter(&peer("10.0.0.2"), permits.take(2));
+        let mut first = queue.enter(network("10.0.0.1"), permits.take(2));
+        let second = queue.enter(network("10.0.0.2"), permits.take(2));
 
-        let permit = queue.evict(&peer("10.0.0.3"), 9).flatten();
+        let permit = queue.evict(network("10.0.0.3"), 9).flatten();
 
         first.evicted().await;
         assert!(first.leave().is_none());
         assert!(permit.is_some());
         assert!(permits.take(2).is_none(), "no more permits than there are");
         assert!(second.leave().is_some(), "the second was not evicted");
-        assert!(queue.evict(&peer("10.0.0.3"), 9).is_none());
+        assert!(queue.evict(network("10.0.0.3"), 9).is_none());
         drop(permit);
         assert!(permits.take(1).is_some(), "both permits are back");
     }
@@ -220,8 +216,8 @@ mod tests {
     fn a_connection_that_ends_leaves_the_queue() {
         let permits = crate::sessions::permits::Permits::default();
         let queue = EvictionQueue::default();
-        drop(queue.enter(&peer("10.0.0.1"), permits.take(1)));
-        assert!(queue.evict(&peer("10.0.0.1"), 0).is_none());
+        drop(queue.enter(network("10.0.0.1"), permits.take(1)));
+        assert!(queue.evict(network("10.0.0.1"), 0).is_none());
         assert!(permits.take(1).is_some());
         assert!(queue.lock().by_network.is_empty());
     }

@@ -30,6 +30,7 @@ use super::reply::{self, FullOf, Reply};
 use super::request::{HttpRequest, Proxied};
 use super::routing::{self, RequestWithPassword};
 use super::server::Server;
+use crate::auth::network::Network;
 use crate::config::Limits;
 use crate::http::head::Head;
 use crate::http::head::first_bytes::NotARequest;
@@ -48,6 +49,8 @@ pub(super) struct HttpConnection {
     transport: Transport,
     /// The client, as far as it is known: the far end of the connection, until a trusted proxy says another one.
     peer: Peer,
+    /// Whether `peer` is a trusted proxy, whose client is not known yet.
+    is_of_proxy: bool,
     /// There where a proxy says which client it is for.
     proxied: Option<Box<Proxied>>,
     server: Arc<Server>,
@@ -71,10 +74,14 @@ impl HttpConnection {
         server: Arc<Server>,
         guard: ConnectionGuard,
     ) -> HttpConnection {
-        let limits = server.config.load().limits.clone();
+        let config = server.config.load();
+        let limits = config.limits.clone();
+        let is_of_proxy = config.trusted_proxies.contains(peer.ip());
+        drop(config);
         HttpConnection {
             transport,
             peer,
+            is_of_proxy,
             proxied: None,
             server,
             began: Instant::now(),
@@ -143,17 +150,17 @@ impl HttpConnection {
                 }
                 NextStep::Reply(reply) => {
                     debug!(peer = %self.peer, status = reply.status(), "request answered");
-                    let stopping = &self.server.stopping;
+                    let (network, stopping) = (self.network(), &self.server.stopping);
                     let sent = reply.send(&mut self.transport, self.is_head_request, stopping);
-                    let sent = self.server.admission.unless_evicted(&self.peer, sent);
+                    let sent = self.server.admission.unless_evicted(network, sent);
                     Box::pin(sent).await;
                     return None;
                 }
                 NextStep::SendRaw { reply, path } => {
                     self.server.refusals.log_raw(&self.peer, &path);
-                    let deadline = self.deadline();
+                    let (network, deadline) = (self.network(), self.deadline());
                     let sent = reply.send(&mut self.transport, self.received.len(), deadline);
-                    let sent = self.server.admission.unless_evicted(&self.peer, sent);
+                    let sent = self.server.admission.unless_evicted(network, sent);
                     Box::pin(self.server.stopping.unless_begun(sent)).await;
                     return None;
                 }
@@ -177,15 +184,19 @@ impl HttpConnection {
     /// Ends a connection whose peer may have an alert of TLS. To close over unread bytes would reset the connection,
     /// and the peer might lose the alert.
     async fn end_unanswered(mut self) -> Option<Box<Session>> {
+        let network = self.network();
         let sent = reply::end_unanswered(&mut self.transport, &self.server.stopping);
-        let sent = self.server.admission.unless_evicted(&self.peer, sent);
+        let sent = self.server.admission.unless_evicted(network, sent);
         Box::pin(sent).await;
         None
     }
 
     /// Judges what had come when the connection was first looked at.
     fn first_step(&mut self) -> NextStep {
-        let permit = self.server.admission.handshake(&self.peer, &self.limits);
+        let permit = self
+            .server
+            .admission
+            .handshake(self.network(), &self.limits);
         let permit = match permit {
             Ok(permit) => permit,
             Err(what) => return NextStep::refuse(Reply::Full(what), None),
@@ -204,7 +215,7 @@ impl HttpConnection {
     /// a server that stops does not wait for it.
     async fn read_head(&mut self, permit: Permit) -> NextStep {
         let unjudged = self.server.admission.unjudged();
-        let mut entry = unjudged.enter(&self.peer, Some(permit));
+        let mut entry = unjudged.enter(self.network(), Some(permit));
         let deadline = self.deadline();
         let read = head_reader::read(&mut self.transport, &mut self.received, &self.limits);
         let read = tokio::select! {
@@ -239,7 +250,9 @@ impl HttpConnection {
             Ok(mut request) => {
                 request.tls = self.transport.tls_info();
                 self.is_head_request = request.head.method() == b"HEAD";
-                self.believe_proxy(&request.head);
+                if let Err(reply) = self.believe_proxy(&request.head) {
+                    return NextStep::refuse(reply, Some(request.target.path));
+                }
                 request.proxied = self.proxied.take();
                 routing::route(request, &self.peer, permit, &self.server, None)
             }
@@ -248,16 +261,20 @@ impl HttpConnection {
     }
 
     /// Makes the client the peer, where a trusted proxy says which one it is.
-    fn believe_proxy(&mut self, head: &Head) {
+    ///
+    /// # Errors
+    ///
+    /// What the client is answered, where its address has too much already.
+    fn believe_proxy(&mut self, head: &Head) -> Result<(), Reply> {
+        if !self.is_of_proxy {
+            return Ok(());
+        }
         let config = self.server.config.load();
         let trusted = &config.trusted_proxies;
-        if !trusted.contains(self.peer.ip()) {
-            return;
-        }
         let header = config.forwarded_header;
         let client = forwarded::client(head, header, |ip| trusted.contains(Some(ip)));
         let client = match client {
-            Forwarded::Nothing => return,
+            Forwarded::Nothing => return Ok(()),
             Forwarded::Client { address } => Some(address),
             Forwarded::Hidden => None,
             Forwarded::Unreadable(element) => {
@@ -275,6 +292,18 @@ impl HttpConnection {
         proxied.is_tls = forwarded::is_tls(head, header).or(proxied.is_tls);
         if let Some(address) = client {
             self.peer = address.into();
+            self.is_of_proxy = false;
+            let permit = self.server.admission.address(&self.peer, &self.limits)?;
+            self.guard.count_for_address(permit);
+        }
+        Ok(())
+    }
+
+    /// What limits count the connection with.
+    fn network(&self) -> Network {
+        match self.is_of_proxy {
+            true => Network::Shared,
+            false => Network::of(self.peer.ip()),
         }
     }
 
@@ -287,7 +316,7 @@ impl HttpConnection {
             mut comparison,
         } = *waiting;
         let unjudged = self.server.admission.unjudged();
-        let mut entry = unjudged.enter(&self.peer, Some(permit));
+        let mut entry = unjudged.enter(self.network(), Some(permit));
         let deadline = self.deadline();
         let compared = tokio::select! {
             biased;
@@ -387,6 +416,6 @@ mod tests {
     fn a_connection_that_has_to_wait_takes_little_memory() {
         // `pending_handshakes_max` of them may wait at a time.
         let bytes = future_bytes(HttpConnection::run);
-        assert!(bytes <= 1_520, "{bytes}");
+        assert!(bytes <= 1_664, "{bytes}");
     }
 }

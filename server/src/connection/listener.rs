@@ -7,7 +7,7 @@ mod places;
 mod socket_file;
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
+use std::net::TcpStream;
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::pin::pin;
@@ -24,6 +24,7 @@ use self::accept_errors::{AcceptAction, AcceptErrors, Fault};
 pub(crate) use self::listeners::Listeners;
 use self::places::Place;
 use self::socket_file::SocketFile;
+use crate::auth::network::Network;
 use crate::config::Endpoint;
 use crate::connection::Connection;
 use crate::connection::server::Server;
@@ -189,7 +190,7 @@ async fn accept(
             AcceptAction::EvictAndPause { pause, is_logged } => {
                 // Something else has taken the descriptors that `connections_max` counts on.
                 let limits = &server.config.load().limits;
-                server.admission.evict_any(&UNKNOWN_PEER, limits);
+                server.admission.evict_any(UNKNOWN_NETWORK, limits);
                 if is_logged {
                     warn!(%error, "cannot accept; trying again, every second in the end");
                 }
@@ -238,5 +239,5 @@ fn serve(
     admitted
 }
 
-/// The peer of a connection that could not be accepted.
-const UNKNOWN_PEER: Peer = Peer::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0));
+/// The network of a connection that could not be accepted.
+const UNKNOWN_NETWORK: Network = Network::V4(0);

@@ -157,7 +157,7 @@ mod tests {
         assert!(addresses.current.len() <= ADDRESSES_MAX);
         assert!(addresses.previous.len() <= ADDRESSES_MAX);
 
-        assert!(addresses.take(Network::Unix, 1, now + 3 * SECOND));
+        assert!(addresses.take(Network::Shared, 1, now + 3 * SECOND));
         assert_eq!(addresses.current.len() + addresses.previous.len(), 1);
         assert_eq!(addresses.previous.capacity(), 0);
     }
