@@ -50,6 +50,7 @@ mod logging;
 mod long_messages;
 mod lounge;
 mod memory;
+mod metrics;
 mod migration;
 mod model;
 mod names;

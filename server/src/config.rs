@@ -103,6 +103,8 @@ pub struct Config {
     pub forwarded_header: ForwardedHeader,
     /// Whether `/.wshd/handlers.json` and `/.wshd/engine.json` are served.
     pub handlers_json: bool,
+    /// Which clients get `/.wshd/metrics`.
+    pub metrics: Metrics,
     /// The directory whose files are served where no handler answers; absolute.
     pub document_root: Option<PathBuf>,
     /// Whether `document_root` stands in a file that was found, which no flag and no variable names.
@@ -219,6 +221,17 @@ pub enum Trust {
     Owner,
     /// All files.
     Any,
+}
+
+/// Which clients get metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Metrics {
+    /// Programs on this machine, through no proxy.
+    Local,
+    /// Every client that may enter.
+    Any,
+    /// None.
+    Off,
 }
 
 /// What keeps history, presence and stores.
@@ -346,6 +359,7 @@ impl Default for Config {
             trusted_proxies: Networks::default(),
             forwarded_header: ForwardedHeader::XForwardedFor,
             handlers_json: true,
+            metrics: Metrics::Local,
             listen: vec![
                 Endpoint::Plain((Ipv4Addr::LOCALHOST, 9998).into()),
                 Endpoint::Plain((Ipv6Addr::LOCALHOST, 9998).into()),

@@ -18,6 +18,7 @@ mod http_connection;
 pub(crate) mod listener;
 mod log_rate;
 mod maybe_future;
+pub(crate) mod metrics_page;
 mod next_step;
 pub(crate) mod origin;
 pub mod overlay;
@@ -28,6 +29,7 @@ mod request;
 mod retry_after;
 mod routing;
 pub(crate) mod server;
+pub(crate) mod snapshot;
 pub(crate) mod stopping;
 
 use std::pin::Pin;

@@ -19,6 +19,7 @@ mod http;
 pub mod last_resort;
 mod listing;
 pub mod logging;
+mod metrics;
 pub mod new;
 mod outbound;
 mod plugin;

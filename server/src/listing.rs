@@ -60,7 +60,13 @@ impl Listing {
         Some(&listed.name)
     }
 
-    fn find(&self, name: &str) -> Option<&Listed> {
+    /// All handlers, in the order of their names.
+    pub(crate) fn all(&self) -> &[Listed] {
+        &self.0
+    }
+
+    /// The handler of this name.
+    pub(crate) fn find(&self, name: &str) -> Option<&Listed> {
         let at = self
             .0
             .binary_search_by(|listed| listed.name.as_str().cmp(name));

@@ -20,7 +20,7 @@ use std::io::IsTerminal;
 use std::panic::PanicHookInfo;
 use std::path::PathBuf;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tracing::level_filters::LevelFilter;
@@ -114,6 +114,16 @@ pub(crate) fn check_file(config: &Config) -> Result<Option<String>, LogFileError
 /// Opens the log file again if it was moved, as programs do that rotate logs.
 pub(crate) fn reopen_file() {
     writer::reopen();
+}
+
+/// How many lines were lost since the process began.
+pub(crate) fn dropped_lines() -> u64 {
+    LOST.load(Ordering::Relaxed)
+}
+
+/// Counts lines that are lost.
+fn count_lost(lines: u64) {
+    LOST.fetch_add(lines, Ordering::Relaxed);
 }
 
 /// Logs at `level` from now on.
@@ -270,6 +280,8 @@ thread_local! {
 static HANDLE: OnceLock<Handle<Targets, Registry>> = OnceLock::new();
 /// The level of the log, as [`rank`] counts. 0 is off, also before the log begins.
 static LEVEL: AtomicU8 = AtomicU8::new(0);
+/// Lines that are lost.
+static LOST: AtomicU64 = AtomicU64::new(0);
 /// Whether lines have colours.
 static IS_COLOURFUL: AtomicBool = AtomicBool::new(false);
 

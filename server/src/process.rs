@@ -9,3 +9,4 @@ pub(crate) mod priority;
 pub(crate) mod regular_file;
 pub(crate) mod thread_pool;
 pub(crate) mod threads;
+pub(crate) mod usage;

@@ -160,6 +160,7 @@ impl Session {
             about,
             guard: None,
         };
+        session.count_begin();
         session.log_begin(is_compressing);
         session.settle(outcome);
         if session.owner.generation().successor().is_some() {

@@ -13,3 +13,4 @@ pub(crate) mod prepared_message;
 pub(crate) mod registry;
 pub(crate) mod timer_wheel;
 pub(crate) mod topics;
+pub(crate) mod traffic;

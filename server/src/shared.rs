@@ -15,6 +15,7 @@ use crate::engine::Origin;
 use crate::engine::local::LocalEngine;
 use crate::engine::local::settings::{Job, Settings, StoreLimits, TopicLimits};
 use crate::engine::node::{Node, NodeParts};
+use crate::metrics::Meters;
 use crate::process::clock::Moment;
 use crate::process::thread_pool::ThreadPool;
 use crate::runtime::wakes;
@@ -37,6 +38,8 @@ pub(crate) struct Shared {
     /// Whether the engine may keep something, so that it is swept.
     is_swept: AtomicBool,
     pub(crate) workers: Workers,
+    /// What is counted of the server's work.
+    pub(crate) meters: Arc<Meters>,
     /// Wakes sessions for their deadlines.
     pub(crate) timer_wheel: Arc<TimerWheel>,
     /// The memory that compression contexts may take.
@@ -65,6 +68,7 @@ impl Shared {
             engine,
             is_swept: AtomicBool::new(false),
             workers,
+            meters: Arc::default(),
             timer_wheel: TimerWheel::new(),
             deflate_budget: Budget::new(now.limits.deflate_contexts_bytes_max),
             descriptors: Arc::new(Descriptors::now()),

@@ -173,6 +173,18 @@ impl Delivery<'_> {
         self.instance.takes_batches()
     }
 
+    /// Whether the time of the callback is taken.
+    #[inline]
+    pub(crate) fn is_timed(&self) -> bool {
+        self.watched.is_timed()
+    }
+
+    /// Counts whole messages that were passed on.
+    #[inline]
+    pub(crate) fn count_messages(&self, messages: u64) {
+        self.conn.controls.mailbox.traffic.add_messages_in(messages);
+    }
+
     /// Passes on one message, or one part of it with `abi::MORE`.
     #[inline]
     pub(crate) fn message(&mut self, kind: u32, payload: &[u8]) -> CallbackOutcome {

@@ -17,6 +17,7 @@ use super::quarantine::Quarantine;
 use super::throttle::Throttle;
 use crate::config::HandlerConfig;
 use crate::engine::Failure;
+use crate::metrics::HandlerMeters;
 use crate::outbound::controls::outgoing::PAYLOAD_BYTES_MAX;
 use crate::runtime::wakes;
 use crate::sessions::mailbox::letter::Letter;
@@ -56,6 +57,8 @@ pub(crate) struct HandlerContext {
     /// Whether the log says that the handler chose none of the subprotocols that a client offered.
     has_warned_of_protocols: AtomicBool,
     pub(crate) throttle: Throttle,
+    /// What is counted of the handler, over all its generations.
+    pub(crate) meters: Arc<HandlerMeters>,
     pub(super) asks: HandlerAsks,
     pub(super) jobs: HandlerJobs,
     /// Where the handler's lines of the log go instead, in the process of a trial, which has no log.
@@ -81,6 +84,7 @@ impl HandlerContext {
             quarantine: Quarantine::default(),
             has_warned_of_protocols: AtomicBool::new(false),
             throttle: Throttle::default(),
+            meters: shared.meters.handler(handler),
             asks: HandlerAsks::new(&shared.settings_of(handler)),
             jobs: HandlerJobs::default(),
             captured_lines,

@@ -294,6 +294,7 @@ impl HandlerContext {
 
     /// Counts a panic. Too many within the window take the handler out of service.
     pub(crate) fn record_panic(&self) {
+        self.meters.panics.fetch_add(1, Ordering::Relaxed);
         self.happens(BreakerEvent::Panic);
     }
 

@@ -15,6 +15,7 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread::Thread;
+use std::time::{Duration, Instant};
 
 use self::idle_sleep::IdleSleep;
 pub(crate) use self::thread::start;
@@ -116,6 +117,13 @@ pub(crate) struct Watched {
 struct Slot {
     /// The number of the watchdog's last sample before the callback began; 0 while no callback runs.
     since: AtomicU64,
+    /// The number of the sample after which a callback was last timed on this thread.
+    timed_at: AtomicU64,
+    /// When the callback that is timed began, as [`nanos`] counts; 0 if the callback that runs is not timed.
+    timed_since: AtomicU64,
+    /// The value of `since` of the last callback that two samples saw, and when the first of them did.
+    late: AtomicU64,
+    late_since: AtomicU64,
     callback: AtomicUsize,
     context: AtomicPtr<HandlerContext>,
     /// Whether the callback has given a reason to `fail`.
@@ -132,8 +140,13 @@ pub(crate) fn watch(context: &'static HandlerContext, callback: Callback) -> Wat
     slot.context
         .store(std::ptr::from_ref(context).cast_mut(), Ordering::Relaxed);
     slot.has_given_reason.store(false, Ordering::Relaxed);
-    slot.since
-        .store(SAMPLES.load(Ordering::Relaxed), Ordering::Release);
+    let now = SAMPLES.load(Ordering::Relaxed);
+    slot.since.store(now, Ordering::Release);
+    // The first callback after each sample is timed: nearly all where they are few, and a few where they are many. Of the
+    // others, those are that samples see twice.
+    if slot.timed_at.load(Ordering::Relaxed) != now {
+        slot.begin_timing(now);
+    }
     if IDLE_SLEEP.is_asleep() {
         wake_up();
     }
@@ -141,6 +154,12 @@ pub(crate) fn watch(context: &'static HandlerContext, callback: Callback) -> Wat
 }
 
 impl Watched {
+    /// Whether the time of this callback is taken.
+    #[inline]
+    pub(crate) fn is_timed(&self) -> bool {
+        self.slot.timed_since.load(Ordering::Relaxed) != 0
+    }
+
     /// Notes that the next call of this callback begins.
     #[inline]
     pub(crate) fn renew(&self) {
@@ -173,11 +192,46 @@ pub(crate) fn has_given_reason() -> bool {
 
 impl Drop for Watched {
     fn drop(&mut self) {
+        let since = self.slot.since.load(Ordering::Relaxed);
         self.slot.since.store(0, Ordering::Release);
+        // A callback may be a long one if a sample was taken meanwhile.
+        if self.is_timed() || since != SAMPLES.load(Ordering::Relaxed) {
+            self.slot.end_timing(since);
+        }
     }
 }
 
 impl Slot {
+    #[cold]
+    fn begin_timing(&self, sample: u64) {
+        self.timed_at.store(sample, Ordering::Relaxed);
+        self.timed_since.store(nanos(), Ordering::Relaxed);
+    }
+
+    /// Records the time of a callback that began after the sample `sample`, if it is known.
+    #[cold]
+    fn end_timing(&self, sample: u64) {
+        let began = match self.timed_since.swap(0, Ordering::Relaxed) {
+            0 if self.late.load(Ordering::Acquire) == sample => {
+                self.late_since.load(Ordering::Relaxed)
+            }
+            0 => return,
+            began => began,
+        };
+        if let Some(context) = self.context() {
+            let elapsed = Duration::from_nanos(nanos().saturating_sub(began));
+            context.meters.callbacks.record(elapsed);
+        }
+    }
+
+    /// Notes that the callback that began after the sample `sample` is late, and was first seen so long ago.
+    fn note_late(&self, sample: u64, age: Duration) {
+        let ago = u64::try_from(age.as_nanos()).unwrap_or(u64::MAX);
+        let since = nanos().saturating_sub(ago).max(1);
+        self.late_since.store(since, Ordering::Relaxed);
+        self.late.store(sample, Ordering::Release);
+    }
+
     fn context(&self) -> Option<&'static HandlerContext> {
         let context = self.context.load(Ordering::Relaxed);
         // SAFETY: `watch` stored the address of a `&'static HandlerContext`; before the first call it is NULL.
@@ -200,6 +254,10 @@ fn new_slot() -> &'static Slot {
     // Leaked: each worker needs one, and lives as long as the runtime.
     let slot: &'static Slot = Box::leak(Box::new(Slot {
         since: AtomicU64::new(0),
+        timed_at: AtomicU64::new(0),
+        timed_since: AtomicU64::new(0),
+        late: AtomicU64::new(0),
+        late_since: AtomicU64::new(0),
         callback: AtomicUsize::new(0),
         context: AtomicPtr::default(),
         has_given_reason: AtomicBool::new(false),
@@ -214,6 +272,12 @@ fn new_slot() -> &'static Slot {
 thread_local! {
     /// Per thread, so that a callback finds its slot without a lock.
     static SLOT: Cell<Option<&'static Slot>> = const { Cell::new(None) };
+}
+
+/// The time since the first callback in nanoseconds, counted from 1.
+fn nanos() -> u64 {
+    let elapsed = FIRST.get_or_init(Instant::now).elapsed().as_nanos();
+    u64::try_from(elapsed).unwrap_or(u64::MAX).saturating_add(1)
 }
 
 /// Wakes the watchdog, if it still sleeps.
@@ -238,5 +302,7 @@ static SAMPLES: AtomicU64 = AtomicU64::new(1);
 static IDLE_SLEEP: IdleSleep = IdleSleep::new();
 #[cfg(test)]
 static IDLE_SLEEP: LazyLock<IdleSleep> = LazyLock::new(IdleSleep::new);
+/// When the first callback of the process was timed.
+static FIRST: OnceLock<Instant> = OnceLock::new();
 /// The watchdog's thread, to be woken.
 static WATCHDOG: OnceLock<Thread> = OnceLock::new();

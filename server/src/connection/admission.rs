@@ -13,6 +13,7 @@ use crate::config::Limits;
 use crate::connection::eviction::EvictionQueue;
 use crate::connection::log_rate::LogRateLimit;
 use crate::connection::reply::{FullOf, Reply};
+use crate::metrics::Meters;
 use crate::sessions::address_permits::{AddressPermit, AddressPermits};
 use crate::sessions::descriptors::Descriptors;
 use crate::sessions::peer::Peer;
@@ -40,10 +41,11 @@ pub(crate) struct Admission {
     /// Connections that have their answer and do not close.
     answered: EvictionQueue,
     evictions: Arc<LogRateLimit>,
+    meters: Arc<Meters>,
 }
 
 impl Admission {
-    pub(crate) fn new(descriptors: Arc<Descriptors>) -> Admission {
+    pub(crate) fn new(descriptors: Arc<Descriptors>, meters: Arc<Meters>) -> Admission {
         Admission {
             descriptors,
             connections: Permits::default(),
@@ -55,12 +57,23 @@ impl Admission {
             unjudged: EvictionQueue::default(),
             answered: EvictionQueue::default(),
             evictions: LogRateLimit::new(1),
+            meters,
         }
     }
 
     /// The number of open connections, and the most that were open since the last such call.
     pub(crate) fn taken(&self) -> (usize, usize) {
         (self.connections.taken(), self.connections.take_most())
+    }
+
+    /// The number of open connections.
+    pub(crate) fn open_connections(&self) -> usize {
+        self.connections.taken()
+    }
+
+    /// The number of opening handshakes that are under way.
+    pub(crate) fn pending_handshakes(&self) -> usize {
+        self.handshakes.taken()
     }
 
     /// A permit for a connection that was accepted, if one is free.
@@ -197,6 +210,7 @@ impl Admission {
     }
 
     fn tell_eviction(&self, limit: &'static str) {
+        self.meters.limits.count(limit);
         self.evictions.log(
             || {
                 warn!(

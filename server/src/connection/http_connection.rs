@@ -23,6 +23,7 @@ use super::forwarded::{self, Forwarded};
 use super::handshake::answer::AcceptedHandshake;
 use super::head_reader::{self, Unread};
 use super::maybe_future::MaybeFuture;
+use super::metrics_page;
 use super::next_step::{FileRequest, NextStep};
 use super::peer_watch;
 use super::refusal_log::UnansweredEnd;
@@ -30,6 +31,7 @@ use super::reply::{self, FullOf, Reply};
 use super::request::{HttpRequest, Proxied};
 use super::routing::{self, RequestWithPassword};
 use super::server::Server;
+use super::snapshot::Snapshot;
 use crate::auth::network::Network;
 use crate::config::Limits;
 use crate::http::head::Head;
@@ -163,6 +165,10 @@ impl HttpConnection {
                     let sent = self.server.admission.unless_evicted(network, sent);
                     Box::pin(self.server.stopping.unless_begun(sent)).await;
                     return None;
+                }
+                NextStep::Measure => {
+                    let snapshot = Box::pin(Snapshot::take(&self.server)).await;
+                    NextStep::Reply(Reply::Metrics(metrics_page::text(&snapshot)))
                 }
                 NextStep::AnswerWithoutTls(reply) => {
                     self.transport = self.transport.without_tls();

@@ -221,6 +221,7 @@ fn serve(
     server: &Arc<Server>,
     alive: &mpsc::Sender<()>,
 ) -> Admitted {
+    server.meters.connections.count(carrier(&listener.endpoint));
     let limits = &server.config.load().limits;
     let permit = server.admission.connection(limits);
     let admitted = match permit.is_some() {
@@ -237,6 +238,15 @@ fn serve(
         tokio::spawn(Connection::new(socket, peer, tls, server, permit, alive));
     }
     admitted
+}
+
+/// What carries the connections of a listener, as a word for metrics.
+fn carrier(endpoint: &Endpoint) -> &'static str {
+    match (endpoint.is_tls(), endpoint.address()) {
+        (true, _) => "tls",
+        (false, Some(_)) => "tcp",
+        (false, None) => "unix",
+    }
 }
 
 /// The network of a connection that could not be accepted.

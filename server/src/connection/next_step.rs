@@ -29,6 +29,8 @@ pub(super) enum NextStep {
     SendFile(FileTransfer),
     /// Tell a page of `wshd dev` what happens, until it goes away.
     StreamEvents(Arc<Overlay>),
+    /// Answer with the server in numbers.
+    Measure,
     /// Answer with what the request asks for, or that nothing is there.
     Reply(Reply),
     /// Log why a request is refused, and answer it.

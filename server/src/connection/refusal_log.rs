@@ -15,10 +15,11 @@ use crate::connection::files::UnreadFile;
 use crate::connection::log_rate::LogRateLimit;
 use crate::connection::origin;
 use crate::connection::reply::{FullOf, OriginRefusal, Reply};
+use crate::metrics::Meters;
 use crate::sessions::peer::Peer;
 use crate::transport::tls::HandshakeFault;
 
-/// Logs refused requests.
+/// Logs and counts refused requests.
 #[derive(Debug)]
 pub(crate) struct RefusalLog {
     lines: Arc<LogRateLimit>,
@@ -27,6 +28,7 @@ pub(crate) struct RefusalLog {
     /// The newest warnings and when they were logged. A page that tries again and again causes one
     /// warning in a while.
     warned: Mutex<VecDeque<(String, Instant)>>,
+    meters: Arc<Meters>,
 }
 
 /// How a connection ends whose peer gets no answer of HTTP.
@@ -39,12 +41,13 @@ pub(crate) enum UnansweredEnd {
 }
 
 impl RefusalLog {
-    pub(crate) fn new() -> RefusalLog {
+    pub(crate) fn new(meters: Arc<Meters>) -> RefusalLog {
         RefusalLog {
             lines: LogRateLimit::new(LINES_MAX),
             warnings: LogRateLimit::new(LINES_MAX),
             unread_clients: LogRateLimit::new(1),
             warned: Mutex::default(),
+            meters,
         }
     }
 
@@ -58,6 +61,7 @@ impl RefusalLog {
         meant: &dyn Fn() -> Option<String>,
         config: &Config,
     ) {
+        self.count(reply);
         self.log_line(peer, path, Some(reply.status()), || {
             let reason = reply.reason();
             match (reply, meant()) {
@@ -83,17 +87,20 @@ impl RefusalLog {
 
     /// Logs that the handler has the connection of `peer` closed without an answer.
     pub(crate) fn log_abort(&self, peer: &Peer, path: &str) {
+        self.meters.handshakes.count("handler_aborted");
         self.log_line(peer, Some(path), None, || "the handler aborts".into());
     }
 
     /// Logs that the handler answers `peer` in bytes of its own and wants no session.
     pub(crate) fn log_raw(&self, peer: &Peer, path: &str) {
+        self.meters.handshakes.count("handler_answered");
         let reason = "the handler answers in bytes of its own";
         self.log_line(peer, Some(path), None, || reason.into());
     }
 
     /// Logs why the connection of `peer` ends without the answer that it would get otherwise.
     pub(crate) fn log_unanswered(&self, peer: &Peer, reply: &Reply, end: UnansweredEnd) {
+        self.count(reply);
         let reason = || match end {
             UnansweredEnd::Alert => format!("ended by a TLS alert: {}", reply.reason()).into(),
             UnansweredEnd::Silent => format!("ended without an answer: {}", reply.reason()).into(),
@@ -127,7 +134,16 @@ impl RefusalLog {
 
     /// Logs why `peer` gets no further than the TLS handshake.
     pub(crate) fn log_tls(&self, peer: &Peer, fault: &HandshakeFault) {
+        self.meters.handshakes.count("tls_failed");
         self.log_line(peer, None, None, || format!("TLS: {fault}").into());
+    }
+
+    /// Counts a refusal, and the limit that it is for.
+    fn count(&self, reply: &Reply) {
+        self.meters.handshakes.count(reply.outcome());
+        if let Some(limit) = reply.limit() {
+            self.meters.limits.count(limit);
+        }
     }
 
     fn log_line(

@@ -73,6 +73,8 @@ pub(crate) enum Reply {
     HandlerFailed,
     /// A document of the server's own.
     Json(String),
+    /// A page of metrics.
+    Metrics(String),
     /// A script of the server's own.
     Script(&'static str),
     /// A page that is part of the program.
@@ -138,7 +140,7 @@ impl Reply {
     /// The status of the answer.
     pub(crate) fn status(&self) -> u16 {
         match self {
-            Reply::Json(_) | Reply::Script(_) | Reply::Options { .. } => 200,
+            Reply::Json(_) | Reply::Metrics(_) | Reply::Script(_) | Reply::Options { .. } => 200,
             Reply::Health(answer) => answer.status(),
             Reply::Page(answer) => answer.status(),
             Reply::Malformed(_) => 400,
@@ -192,7 +194,7 @@ impl Reply {
         let default_type = self.content_type();
         let (headers, body) = match self {
             Reply::Refused { headers, body, .. } => (headers, body),
-            Reply::Json(document) => (Vec::new(), document.into_bytes()),
+            Reply::Json(document) | Reply::Metrics(document) => (Vec::new(), document.into_bytes()),
             Reply::Script(script) => (Vec::new(), script.as_bytes().to_vec()),
             Reply::Page(answer) => (Vec::new(), answer.into_body()),
             Reply::Health(answer) => (Vec::new(), answer.into_body()),
@@ -247,7 +249,9 @@ impl Reply {
             Reply::ClosedEarly { .. } if self.status() == 503 => {
                 head.number("Retry-After", retry_after(Duration::ZERO));
             }
-            Reply::Json(_) | Reply::Script(_) => head.line("Cache-Control", "no-store"),
+            Reply::Json(_) | Reply::Metrics(_) | Reply::Script(_) => {
+                head.line("Cache-Control", "no-store");
+            }
             Reply::Page(answer) => answer.write_lines(head),
             _ => {}
         }
@@ -257,10 +261,59 @@ impl Reply {
     fn content_type(&self) -> &'static str {
         match self {
             Reply::Json(_) => "application/json",
+            Reply::Metrics(_) => "text/plain; version=0.0.4; charset=utf-8",
             Reply::Script(_) => "text/javascript; charset=utf-8",
             Reply::Page(answer) => answer.content_type(),
             Reply::Health(answer) => answer.content_type(),
             _ => "text/plain; charset=utf-8",
+        }
+    }
+
+    /// What became of a request, as a word for metrics.
+    pub(crate) fn outcome(&self) -> &'static str {
+        match self {
+            Reply::NoRoute | Reply::InvalidTarget => "no_route",
+            Reply::NotLoaded => "not_loaded",
+            Reply::UpgradeRequired => "upgrade_required",
+            Reply::TooSlow => "too_slow",
+            Reply::OriginRefused(_) => "origin_refused",
+            Reply::Unauthorized(..) => "unauthorized",
+            Reply::UserRefused(_) => "user_refused",
+            Reply::HostRefused(_) => "host_refused",
+            Reply::Full(_) => "full",
+            Reply::Quarantined { .. } => "quarantined",
+            Reply::NoAnswer => "no_answer",
+            Reply::Stopping => "stopping",
+            Reply::ClosedEarly { .. } => "handler_closed",
+            Reply::Refused { .. } => "handler_refused",
+            Reply::HandlerFailed => "handler_failed",
+            other => match other.status() {
+                200..=399 => "answered",
+                403 => "forbidden",
+                405 => "method_not_allowed",
+                414 | 431 => "too_large",
+                429 => "too_many",
+                500.. => "unavailable",
+                _ => "malformed",
+            },
+        }
+    }
+
+    /// The key of the limit that it is for, if it is for one.
+    pub(crate) fn limit(&self) -> Option<&'static str> {
+        match self {
+            Reply::Full(FullOf::Connections) => Some("connections_max"),
+            Reply::Full(FullOf::Handshakes) => Some("pending_handshakes_max"),
+            Reply::Full(FullOf::Address { .. }) => Some("connections_per_address_max"),
+            Reply::Full(FullOf::HandshakeRate) => Some("handshakes_per_s_max"),
+            Reply::TooManyHandshakes => Some("handshakes_per_address_per_s_max"),
+            Reply::Full(FullOf::Handler) => Some("blocking_sessions_max"),
+            Reply::Full(FullOf::Files) => Some("open_files"),
+            Reply::Full(FullOf::Comparisons) | Reply::TooSlow | Reply::NoAnswer => {
+                Some("handshake_timeout_ms")
+            }
+            Reply::HeadTooLarge | Reply::TargetTooLong => Some("header_bytes_max"),
+            _ => None,
         }
     }
 
@@ -351,6 +404,7 @@ impl Reply {
             Reply::MethodNotAllowed { .. } => "this is only read",
             Reply::Refused { .. }
             | Reply::Json(_)
+            | Reply::Metrics(_)
             | Reply::Script(_)
             | Reply::Page(_)
             | Reply::Health(_)

@@ -14,7 +14,7 @@ use super::reply::{Denial, FullOf, Reply};
 use super::request::HttpRequest;
 use super::server::Server;
 use crate::auth::Auth;
-use crate::config::Config;
+use crate::config::{Config, Metrics};
 use crate::listing::engine::EngineReport;
 use crate::listing::is_from_here;
 use crate::router::RouteError;
@@ -183,6 +183,11 @@ fn route_to_resource(
         return NextStep::refuse(fallback.reply(), Some(path));
     }
     let served = Served {
+        metrics: match server.config.load().metrics {
+            Metrics::Local => is_from_here(peer, &head, host),
+            Metrics::Any => true,
+            Metrics::Off => false,
+        },
         listing: server.config.load().handlers_json,
         pages: fallback == Fallback::NotFound && server.config.load().has_built_in_pages(),
         overlay: server.overlay.as_ref(),
@@ -213,6 +218,7 @@ fn route_to_resource(
             let limits = &server.config.load().limits;
             NextStep::Reply(Reply::Json(report.json(is_here, limits)))
         }
+        Resource::Metrics => NextStep::Measure,
         Resource::DevScript => NextStep::Reply(Reply::Script(overlay::SCRIPT)),
         Resource::DevEvents(overlay) => NextStep::StreamEvents(overlay.clone()),
         Resource::Page(page) => {
@@ -234,6 +240,8 @@ enum Resource<'a> {
     Listing,
     /// What the engine keeps.
     Engine,
+    /// The server in numbers.
+    Metrics,
     /// The script in pages of `wshd dev`.
     DevScript,
     /// The stream of events that this script listens to.
@@ -246,6 +254,8 @@ enum Resource<'a> {
 
 /// Which resources of its own the server has for a request.
 struct Served<'a> {
+    /// The server in numbers.
+    metrics: bool,
     /// The list of handlers and the engine's report.
     listing: bool,
     /// The pages that are part of the program.
@@ -260,6 +270,7 @@ impl<'a> Resource<'a> {
         match (path, served.overlay) {
             (LISTING_PATH, _) if served.listing => return Resource::Listing,
             (ENGINE_PATH, _) if served.listing => return Resource::Engine,
+            (METRICS_PATH, _) if served.metrics => return Resource::Metrics,
             (overlay::SCRIPT_PATH, Some(_)) => return Resource::DevScript,
             (overlay::EVENTS_PATH, Some(overlay)) => return Resource::DevEvents(overlay),
             _ => {}
@@ -271,9 +282,11 @@ impl<'a> Resource<'a> {
     /// The methods that it takes; `None` where that depends on the file.
     fn methods(&self) -> Option<&'static [&'static str]> {
         match self {
-            Resource::Listing | Resource::Engine | Resource::DevScript | Resource::Page(_) => {
-                Some(READ_METHODS)
-            }
+            Resource::Listing
+            | Resource::Engine
+            | Resource::Metrics
+            | Resource::DevScript
+            | Resource::Page(_) => Some(READ_METHODS),
             // A stream has no end, and so no length that an answer to HEAD could say.
             Resource::DevEvents(_) => Some(&["GET", "OPTIONS"]),
             Resource::File => None,
@@ -285,6 +298,8 @@ impl<'a> Resource<'a> {
 const LISTING_PATH: &str = "/.wshd/handlers.json";
 /// Where the engine's report is, for the same readers.
 const ENGINE_PATH: &str = "/.wshd/engine.json";
+/// Where metrics are, for Prometheus.
+const METRICS_PATH: &str = "/.wshd/metrics";
 
 #[cfg(test)]
 mod tests {
@@ -313,6 +328,15 @@ mod tests {
                 "GET, HEAD, OPTIONS",
             ),
             (ENGINE_PATH, false, true, true, "File", ""),
+            (
+                METRICS_PATH,
+                true,
+                false,
+                true,
+                "Metrics",
+                "GET, HEAD, OPTIONS",
+            ),
+            (METRICS_PATH, false, true, true, "File", ""),
             (
                 overlay::SCRIPT_PATH,
                 true,
@@ -345,6 +369,7 @@ mod tests {
             ("/.wshd/other", true, true, true, "File", ""),
         ] {
             let served = Served {
+                metrics: listing,
                 listing,
                 pages,
                 overlay: is_dev.then_some(&overlay),

@@ -13,8 +13,10 @@ use super::reply::Reply;
 use super::stopping::Stopping;
 use crate::config::Config;
 use crate::engine::node::Node;
+use crate::metrics::Meters;
 use crate::router::Router;
 use crate::sessions::peer::Peer;
+use crate::sessions::registry::Registry;
 use crate::shared::readiness::ServerReadiness;
 use crate::transport::settings::TlsSettings;
 
@@ -24,6 +26,9 @@ pub(crate) struct Server {
     pub(crate) router: Arc<Router>,
     /// What is kept for the handlers.
     pub(crate) node: Arc<Node>,
+    pub(crate) sessions: Arc<Registry>,
+    /// What is counted of the server's work.
+    pub(crate) meters: Arc<Meters>,
     /// What TLS listeners offer.
     pub(crate) tls: Arc<TlsSettings>,
     pub(crate) admission: Admission,

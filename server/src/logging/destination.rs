@@ -156,7 +156,9 @@ impl Destination {
     /// they were taken.
     pub(super) fn write(&mut self, now: Instant, dropped: u64) -> bool {
         if self.file.is_none() {
-            self.untold += self.stderr.write(&self.held);
+            let lost = self.stderr.write(&self.held);
+            super::count_lost(lost);
+            self.untold += lost;
             self.held.clear();
             self.tell_dropped();
             return true;

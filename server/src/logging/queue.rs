@@ -41,6 +41,7 @@ impl LineQueue {
     pub(super) fn push(&mut self, line: &[u8], may_wait: bool) -> bool {
         if self.lines.len() + line.len() > BYTES_MAX {
             self.dropped += 1;
+            super::count_lost(1);
             return false;
         }
         let is_first = self.lines.is_empty();

@@ -1,5 +1,7 @@
 //! The two lines that a session leaves in the log: when it opens and when it has ended.
 
+use std::sync::atomic::Ordering;
+
 use tracing::Level;
 use wsh::close_codes::ABNORMAL;
 
@@ -10,6 +12,13 @@ use crate::process::clock::Moment;
 use crate::sessions::cause::Cause;
 
 impl Session {
+    /// Counts the beginning of the session, for metrics.
+    pub(super) fn count_begin(&self) {
+        let context = self.conn.context;
+        context.meters.opened.fetch_add(1, Ordering::Relaxed);
+        context.shared.meters.handshakes.count(ACCEPTED);
+    }
+
     pub(super) fn log_begin(&self, is_compressing: bool) {
         logging::session(Level::DEBUG, "session opened", |line| {
             self.name_in(line);
@@ -36,6 +45,27 @@ impl Session {
         line.number("generation", generation.number);
         if let Some(user) = unusual.and_then(|it| it.user.as_deref()) {
             line.text("user", user);
+        }
+    }
+
+    /// Counts the end of the session, for metrics.
+    pub(super) fn count_end(&self) {
+        let controls = &self.conn.controls;
+        controls.note_bytes();
+        let context = self.conn.context;
+        let (word, side) = match controls.cause {
+            Some(cause) => (cause.word(), cause.side()),
+            // The server panicked in the session.
+            None => ("server_failed", "server"),
+        };
+        context.meters.ended.count(word);
+        let meters = &context.shared.meters;
+        meters.closes.count(self.end_code(), side);
+        if controls
+            .cause
+            .is_some_and(|it| it.limit(&controls.limits).is_some())
+        {
+            meters.limits.count(word);
         }
     }
 
@@ -76,3 +106,6 @@ impl Session {
         }
     }
 }
+
+/// The outcome of a handshake that leads to a session, in metrics.
+const ACCEPTED: &str = "accepted";

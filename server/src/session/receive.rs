@@ -133,12 +133,19 @@ impl Session {
             drop(delivery);
             return self.follow_answer(outcome);
         }
+        if delivery.is_timed() {
+            let outcome = deliver_one(&self.decoder, &mut delivery, buffer, at);
+            drop(delivery);
+            return self.follow_answer(outcome);
+        }
         let mut outcome = CallbackOutcome::Continue;
         let half = delivery.conn.controls.half();
+        let mut messages = 0;
         while *at < buffer.len()
             && let Some(bytes_max) = delivery.conn.controls.answer_bytes_max(half)
             && let Some((kind, place)) = self.decoder.whole_message(buffer, at, bytes_max)
         {
+            messages += 1;
             outcome = delivery.message(abi_kind(kind), &buffer[place]);
             if outcome != CallbackOutcome::Continue
                 || !delivery.conn.controls.closing.state().is_open()
@@ -146,6 +153,7 @@ impl Session {
                 break;
             }
         }
+        delivery.count_messages(messages);
         drop(delivery);
         self.follow_answer(outcome);
     }
@@ -166,6 +174,9 @@ impl Session {
         }
         if self.conn.controls.read_mode.is_counted() && !self.count(&step) {
             return;
+        }
+        if matches!(step, DecoderStep::Message { last: true, .. }) {
+            self.registration.mailbox().traffic.add_messages_in(1);
         }
         self.call(|instance, conn, FromPeer { decoder, .. }| match step {
             DecoderStep::Message { kind, place, last } => {
@@ -207,6 +218,8 @@ fn deliver_batches(
 ) -> CallbackOutcome {
     let half = delivery.conn.controls.half();
     let mut batch = Batch::default();
+    let mut messages = 0;
+    let mut outcome = CallbackOutcome::Continue;
     while *at < buffer.len()
         && let Some(bytes_max) = delivery.conn.controls.answer_bytes_max(half)
         && let Some((kind, place)) = decoder.whole_message(buffer, at, bytes_max)
@@ -214,11 +227,33 @@ fn deliver_batches(
         let followed = batch.followed(place.len(), bytes_max, |left| {
             decoder.is_followed(buffer, *at, left)
         });
-        let outcome = delivery.message(abi_kind(kind) | followed, &buffer[place]);
+        messages += 1;
+        outcome = delivery.message(abi_kind(kind) | followed, &buffer[place]);
         if outcome != CallbackOutcome::Continue || !delivery.conn.controls.closing.state().is_open()
         {
-            return outcome;
+            break;
         }
+    }
+    delivery.count_messages(messages);
+    outcome
+}
+
+/// Hands one whole plain message to a handler whose callback is timed. The others are delivered after it.
+#[cold]
+#[inline(never)]
+fn deliver_one(
+    decoder: &Decoder,
+    delivery: &mut Delivery<'_>,
+    buffer: &mut [u8],
+    at: &mut usize,
+) -> CallbackOutcome {
+    let half = delivery.conn.controls.half();
+    if let Some(bytes_max) = delivery.conn.controls.answer_bytes_max(half)
+        && *at < buffer.len()
+        && let Some((kind, place)) = decoder.whole_message(buffer, at, bytes_max)
+    {
+        delivery.count_messages(1);
+        return delivery.message(abi_kind(kind), &buffer[place]);
     }
     CallbackOutcome::Continue
 }

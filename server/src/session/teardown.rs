@@ -26,6 +26,7 @@ impl Session {
     #[cold]
     pub(super) fn poll_after_the_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.teardown == Teardown::Connected {
+            self.count_end();
             self.log_end();
             self.leave_connection();
             self.teardown = Teardown::Left;
@@ -99,6 +100,9 @@ impl Drop for Session {
         // The drop closes the socket, so no other thread may be sending on it.
         if self.has_offered_wire {
             self.registration.mailbox().reclaim_wire_for_good();
+        }
+        if self.teardown == Teardown::Connected {
+            self.count_end();
         }
         if self.handler_end != HandlerEnd::Untold || !self.owner.has_instance() {
             return;

@@ -104,6 +104,21 @@ impl Cause {
         }
     }
 
+    /// The side that began the end, as a word for the log: `peer`, `handler`, `server`, or `network` for a connection that
+    /// was lost.
+    pub(crate) fn side(self) -> &'static str {
+        match self {
+            Cause::PeerClosed => "peer",
+            Cause::HandlerClosed
+            | Cause::HandlerDone
+            | Cause::HandlerAborted
+            | Cause::HandlerFailed
+            | Cause::HandlerPanicked => "handler",
+            Cause::ConnectionLost => "network",
+            _ => "server",
+        }
+    }
+
     /// The word for this cause in the log.
     pub(crate) fn word(self) -> &'static str {
         self.row(None).word

@@ -21,6 +21,7 @@ use self::wire_state::WireState;
 use crate::runtime::wakes;
 use crate::sessions::move_tracker::{Ask, MoveTracker};
 use crate::sessions::prepared_message::PreparedMessage;
+use crate::sessions::traffic::Traffic;
 
 /// The inbox of one session, or of a handshake that may become one.
 #[derive(Debug)]
@@ -47,6 +48,8 @@ pub(crate) struct Mailbox {
     form: AtomicU32,
     /// The bytes that others have sent on the socket since the session last collected them.
     sent_by_others: AtomicU32,
+    /// What has passed between the session and its peer.
+    pub(crate) traffic: Traffic,
     inner: Mutex<Inner>,
 }
 
@@ -167,6 +170,7 @@ impl Mailbox {
             socket: AtomicI32::new(-1),
             form: AtomicU32::new(0),
             sent_by_others: AtomicU32::new(0),
+            traffic: Traffic::default(),
             inner: Mutex::new(Inner {
                 generation,
                 bytes_max: at_most_u32(bytes_max),
@@ -226,6 +230,12 @@ impl Mailbox {
             mailbox: self,
             bytes,
         }
+    }
+
+    /// The bytes that wait to be sent, of the session itself and of letters.
+    pub(crate) fn queue_bytes(&self) -> u64 {
+        let letters = self.lock().bytes;
+        u64::from(self.buffered.load(Ordering::Relaxed)) + u64::from(letters)
     }
 
     /// Orders the session to close. Does nothing if it is over.

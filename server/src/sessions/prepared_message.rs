@@ -113,6 +113,11 @@ impl PreparedMessage {
         }
     }
 
+    /// Whether it is bytes that are no frame.
+    pub(crate) fn is_verbatim(&self) -> bool {
+        self.plain.len() == self.payload_len
+    }
+
     pub(crate) fn opcode(&self) -> OpCode {
         self.opcode
     }

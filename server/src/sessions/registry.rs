@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::sessions::alarms::Alarms;
 use crate::sessions::mailbox::{Mailbox, Undelivered};
+use crate::sessions::traffic::{TrafficByHandler, TrafficCounts};
 
 /// The mailboxes of all open sessions.
 #[derive(Debug)]
@@ -16,7 +17,13 @@ pub(crate) struct Registry {
     alarms: Alarms,
 }
 
-type Shard = HashMap<u64, Arc<Mailbox>, BuildHasherDefault<IdHasher>>;
+#[derive(Debug, Default)]
+struct Shard {
+    open: HashMap<u64, Arc<Mailbox>, BuildHasherDefault<IdHasher>>,
+    /// What the sessions of each handler have counted that are over. It lies beside those that are open, so that each
+    /// session is in one of the two whenever the lock is held, and a sum never falls.
+    ended: Vec<(Arc<str>, TrafficCounts)>,
+}
 
 /// Spreads ids over the bits that a hash table looks at. No peer chooses an id, so nothing more is needed.
 #[derive(Debug, Default)]
@@ -68,7 +75,7 @@ impl Registry {
     ) -> Registration {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let mailbox = Arc::new(Mailbox::new(id, owner.clone(), generation, bytes_max));
-        self.shard(id).insert(id, mailbox.clone());
+        self.shard(id).open.insert(id, mailbox.clone());
         Registration {
             mailbox,
             registry: self.clone(),
@@ -77,7 +84,7 @@ impl Registry {
 
     /// The mailbox of an open session of the handler `owner`.
     pub(crate) fn find(&self, owner: &str, id: u64) -> Option<Arc<Mailbox>> {
-        let mailbox = self.shard(id).get(&id)?.clone();
+        let mailbox = self.shard(id).open.get(&id)?.clone();
         (**mailbox.owner() == *owner).then_some(mailbox)
     }
 
@@ -96,7 +103,7 @@ impl Registry {
     /// Runs the alarms that [`wake_after`](Self::wake_after) set, for as long as the server runs.
     pub(crate) async fn run_alarms(&self) {
         let wake = |id| {
-            let mailbox = self.shard(id).get(&id).cloned();
+            let mailbox = self.shard(id).open.get(&id).cloned();
             // An error means that the session is over.
             let _ = mailbox.map(|mailbox| mailbox.wake());
         };
@@ -106,7 +113,7 @@ impl Registry {
     /// Wakes the session `id` for its deadlines at `tick`, if it is open. Returns the tick at which to try
     /// again, if the deadlines are later by now.
     pub(crate) fn wake_for_deadline(&self, id: u64, tick: u32) -> Option<u32> {
-        let mailbox = self.shard(id).get(&id).cloned();
+        let mailbox = self.shard(id).open.get(&id).cloned();
         mailbox?.wake_for_deadline(tick)
     }
 
@@ -117,11 +124,36 @@ impl Registry {
         for shard in &self.shards {
             let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
             let wanted = shard
+                .open
                 .values()
                 .filter(|mailbox| is_wanted(mailbox.owner(), mailbox.generation()));
             found.extend(wanted.cloned());
         }
         found
+    }
+
+    /// Adds the traffic of a part of all sessions to `traffic`. False if there is no such part.
+    pub(crate) fn add_traffic(&self, part: usize, traffic: &mut TrafficByHandler) -> bool {
+        let Some(shard) = self.shards.get(part) else {
+            return false;
+        };
+        let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+        for (owner, counts) in &shard.ended {
+            traffic
+                .entry(owner.clone())
+                .or_default()
+                .counts
+                .add(*counts);
+        }
+        for mailbox in shard.open.values() {
+            let handler = match traffic.get_mut(mailbox.owner()) {
+                Some(handler) => handler,
+                None => traffic.entry(mailbox.owner().clone()).or_default(),
+            };
+            handler.counts.add(mailbox.traffic.counts());
+            handler.queue_bytes += mailbox.queue_bytes();
+        }
+        true
     }
 
     fn shard(&self, id: u64) -> MutexGuard<'_, Shard> {
@@ -138,12 +170,26 @@ impl Registration {
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        self.registry
-            .shard(self.mailbox.id)
-            .remove(&self.mailbox.id);
+        self.registry.shard(self.mailbox.id).end(&self.mailbox);
         self.mailbox.close();
         if self.mailbox.has_alarm() {
             self.registry.alarms.forget(self.mailbox.id);
+        }
+    }
+}
+
+impl Shard {
+    /// Removes a session, and keeps what it has counted.
+    fn end(&mut self, mailbox: &Mailbox) {
+        self.open.remove(&mailbox.id);
+        let counts = mailbox.traffic.counts();
+        if counts == TrafficCounts::default() {
+            return;
+        }
+        let owner = mailbox.owner();
+        match self.ended.iter_mut().find(|(known, _)| known == owner) {
+            Some((_, ended)) => ended.add(counts),
+            None => self.ended.push((owner.clone(), counts)),
         }
     }
 }
@@ -157,6 +203,40 @@ const SHARDS: usize = 64;
 mod tests {
     use super::*;
     use crate::sessions::mailbox::Undelivered;
+
+    #[test]
+    fn a_session_counts_for_its_handler_while_it_is_open_and_afterwards() {
+        let registry = Registry::new();
+        let traffic = || {
+            let mut traffic = TrafficByHandler::new();
+            let parts = (0..).take_while(|part| registry.add_traffic(*part, &mut traffic));
+            assert_eq!(parts.count(), SHARDS);
+            traffic
+        };
+        let sessions = ["chat", "echo", "chat"].map(|owner| {
+            let registration = registry.register(&Arc::from(owner), 1, 10);
+            let counts = &registration.mailbox().traffic;
+            counts.add_messages_in(2);
+            counts.add_messages_out(3);
+            counts.set_bytes(50, 70);
+            registration.mailbox().set_buffered(9);
+            registration
+        });
+
+        let open = traffic();
+        drop(sessions);
+        let ended = traffic();
+
+        let chat = TrafficCounts {
+            messages_in: 4,
+            messages_out: 6,
+            bytes_in: 100,
+            bytes_out: 140,
+        };
+        assert_eq!((open["chat"].counts, open["chat"].queue_bytes), (chat, 18));
+        assert_eq!((ended["chat"].counts, ended["chat"].queue_bytes), (chat, 0));
+        assert_eq!(ended["echo"].counts.bytes_out, 70);
+    }
 
     #[test]
     fn an_id_is_gone_once_its_session_is_over_and_for_other_handlers_always() {

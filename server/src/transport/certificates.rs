@@ -74,6 +74,8 @@ pub enum TlsFault {
 pub(crate) struct Certificate {
     pub(crate) key: Arc<CertifiedKey>,
     pub(super) names: Vec<String>,
+    /// When it expires, in seconds since 1970.
+    pub(crate) not_after: Option<u64>,
     /// What a client finds wrong with it, or will soon.
     pub(crate) remark: Option<Remark>,
     /// A sentence if every user of the machine can read the key.
@@ -90,6 +92,11 @@ pub(crate) struct Remark {
 }
 
 impl Certificate {
+    /// Its first name; empty if it has none.
+    pub(crate) fn name(&self) -> &str {
+        self.names.first().map_or("", String::as_str)
+    }
+
     /// Whether clients get the same bytes.
     pub(super) fn is_same(&self, other: &Certificate) -> bool {
         self.key.cert == other.key.cert
@@ -131,6 +138,7 @@ pub(crate) fn read_pair(
         ..remark
     });
     Ok(Certificate {
+        not_after: not_after(&first),
         names,
         remark,
         exposure,
@@ -225,6 +233,17 @@ fn explain(error: &pem::Error) -> String {
         }
         pem::Error::Base64Decode(_) => "a section of it is no base64".to_owned(),
         other => other.to_string(),
+    }
+}
+
+/// When a certificate expires, in seconds since 1970.
+fn not_after(certificate: &EndEntityCert<'_>) -> Option<u64> {
+    // webpki tells it in the error of a certificate that has expired, and nowhere else.
+    let then = UnixTime::since_unix_epoch(Duration::from_secs(u64::from(u32::MAX) * 64));
+    let usage = KeyUsage::server_auth();
+    match certificate.verify_for_usage(&[], &[], &[], then, usage, None, None) {
+        Err(webpki::Error::CertExpired { not_after, .. }) => Some(not_after.as_secs()),
+        _ => None,
     }
 }
 

@@ -90,7 +90,11 @@ impl Watchdog {
         self.seen.resize_with(slots.len(), ObservedThread::default);
         let mut most = ThreadObservation::Nothing;
         for (slot, seen) in slots.iter().zip(&mut self.seen) {
-            let observation = seen.observe(slot.since.load(Ordering::Acquire), now);
+            let since = slot.since.load(Ordering::Acquire);
+            let observation = seen.observe(since, now);
+            if observation == ThreadObservation::TurnedLate {
+                slot.note_late(since, seen.age(now).unwrap_or_default());
+            }
             if observation == ThreadObservation::TurnedLate
                 || observation == ThreadObservation::Late
             {

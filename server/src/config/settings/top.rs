@@ -3,7 +3,7 @@
 use super::listening::{set_interfaces, set_port};
 use super::{Applies, ConfigDraft, Flag, Heading, LONG_ONLY, Setting, ValueKind};
 use crate::config::tls::PEM_WANTED;
-use crate::config::{CertificatePair, ClientAuth, ForwardedHeader, Trial, Trust};
+use crate::config::{CertificatePair, ClientAuth, ForwardedHeader, Metrics, Trial, Trust};
 
 /// What is decided for the server as a whole.
 ///
@@ -436,6 +436,18 @@ pub(in crate::config) const TOP: &[Setting<ConfigDraft>] = &[
         key: Some(Applies::NextConnection),
         flag: None,
         kind: ValueKind::Truth(|draft, is_served| draft.config.handlers_json = is_served),
+    },
+    Setting {
+        name: "metrics",
+        about: "Serve metrics at `/.wshd/metrics`: to programs on this machine, to any client, or off",
+        default: Some("\"local\""),
+        key: Some(Applies::NextConnection),
+        flag: None,
+        kind: ValueKind::Word(&[
+            ("local", |draft| draft.config.metrics = Metrics::Local),
+            ("any", |draft| draft.config.metrics = Metrics::Any),
+            ("off", |draft| draft.config.metrics = Metrics::Off),
+        ]),
     },
     Setting {
         name: "users_file",

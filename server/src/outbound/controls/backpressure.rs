@@ -5,6 +5,7 @@ use wsh::abi;
 
 use super::Controls;
 use crate::config::SessionLimits;
+use crate::outbound::wire::Wire;
 use crate::ws::frame;
 
 /// The marks between which a handler wants to be told that there is room to send again.
@@ -59,12 +60,24 @@ impl Controls {
         is_due
     }
 
-    /// Answers the bytes buffered now, and lets the mailbox know them, for what is sent by id.
+    /// Answers the bytes buffered now, and lets the mailbox know them, for what is sent by id, and those that have passed.
     pub(crate) fn note_buffered(&mut self) -> u64 {
         let buffered = self.arm_watermark();
         self.mailbox
             .set_buffered(buffered + u64::from(self.letter_bytes));
+        self.note_bytes();
         buffered
+    }
+
+    /// Lets the mailbox know how many bytes have come and gone.
+    #[inline]
+    pub(crate) fn note_bytes(&self) {
+        let Wire {
+            bytes_in,
+            bytes_out,
+            ..
+        } = self.wire;
+        self.mailbox.traffic.set_bytes(bytes_in, bytes_out);
     }
 
     #[inline]

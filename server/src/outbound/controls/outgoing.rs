@@ -38,6 +38,7 @@ impl Controls {
                 <= self.limits.outbound_bytes_max
         {
             self.wire.put_whole(kind as u8, payload);
+            self.mailbox.traffic.add_messages_out(1);
             return Some(self.arm_watermark());
         }
         None
@@ -77,6 +78,7 @@ impl Controls {
         }
         self.open_is_compressed = compresses;
         self.open_message = (!fin).then_some(kind.opcode as u8);
+        self.mailbox.traffic.add_messages_out(u64::from(fin));
         Ok(self.note_buffered())
     }
 
@@ -148,14 +150,19 @@ impl Controls {
             Some(Some(effort)) => message.compressed(effort),
             Some(None) => {
                 // TOO_BIG: the session closes, which is all that can be done about it here.
-                let _ =
+                let put =
                     self.put_compressed(PartPosition::WHOLE, message.opcode(), message.payload());
+                self.mailbox
+                    .traffic
+                    .add_messages_out(u64::from(put.is_ok()));
                 self.note_buffered();
                 return true;
             }
         };
         if self.check_limit(frame.len()).is_ok() {
             self.wire.put_raw(frame);
+            let messages = u64::from(!message.is_verbatim());
+            self.mailbox.traffic.add_messages_out(messages);
             self.note_buffered();
         }
         true

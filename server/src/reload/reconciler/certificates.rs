@@ -7,6 +7,7 @@ use tracing::{error, info, warn};
 
 use super::Reconciler;
 use crate::config::TlsConfig;
+use crate::metrics::Meters;
 use crate::reload::scan::Stamp;
 use crate::transport::settings::{Renewal, TlsSettings};
 
@@ -62,13 +63,14 @@ impl CertificateFiles {
 
     /// Reads the files, and logs what new connections get and what cannot be used. Each fault is logged once, or each
     /// time that an operator asks.
-    fn read(&mut self, config: &TlsConfig, is_asked: bool) {
+    fn read(&mut self, config: &TlsConfig, is_asked: bool, meters: &Meters) {
         let Renewal { files, faults } = self.settings.renew(config);
         let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
         for error in &faults {
             if !is_asked && self.told.contains(error) {
                 continue;
             }
+            meters.certificates.count("refused");
             match self.settings.has_listener() {
                 true => error!(error, "certificates refused, the old ones keep serving"),
                 false => warn!(error, "certificates refused, and no address speaks TLS"),
@@ -76,6 +78,7 @@ impl CertificateFiles {
         }
         self.told = faults;
         if let Some(files) = files {
+            meters.certificates.count("applied");
             info!(files, "certificates applied");
         }
     }
@@ -105,7 +108,7 @@ impl Reconciler {
             }
         }
         files.read = files.seen.clone();
-        files.read(&config.tls, is_asked);
+        files.read(&config.tls, is_asked, &self.shared.meters);
     }
 }
 

@@ -262,6 +262,9 @@ impl Reconciler {
     fn note_refused(&mut self, refused: Vec<(PathBuf, ConfigError)>, asker: Asker) {
         let before = std::mem::take(&mut self.config_file.refused);
         self.config_file.again = None;
+        if !refused.is_empty() {
+            self.shared.meters.configurations.count("refused");
+        }
         for (path, error) in refused {
             let told = error.to_string();
             let is_passing = error.is_passing();
@@ -392,6 +395,7 @@ impl Reconciler {
         self.shared.apply();
         self.swap_table();
         (self.relisten)(&self.config.load());
+        self.shared.meters.configurations.count("applied");
         info!("configuration applied");
         self.due(Instant::now());
         true

@@ -93,6 +93,7 @@ impl Reconciler {
             if is_without_handler {
                 self.publish();
             }
+            self.shared.meters.handler_loads.count("refused");
             warn!(error = %reason, "plugin refused");
         } else {
             debug!(error = %reason, "still in the way");

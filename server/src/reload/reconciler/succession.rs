@@ -37,6 +37,7 @@ impl Reconciler {
         generation.open_to_node();
         self.swap_table();
         let elapsed = began.elapsed();
+        self.shared.meters.handler_loads.count("loaded");
         info!(
             handler = name,
             generation = generation.number,

@@ -197,6 +197,7 @@ impl Reconciler {
             deployment.path = None;
             if let Some(old) = deployment.serving.take() {
                 self.swap_table();
+                self.shared.meters.handler_loads.count("removed");
                 info!(handler = %name, generation = old.number, sessions = old.sessions(), "handler removed");
                 self.supersede(&name, old);
             }

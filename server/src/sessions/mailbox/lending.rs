@@ -152,6 +152,8 @@ impl BorrowedWire<'_> {
         let before = mailbox.sent_by_others.load(Ordering::Relaxed);
         let sent = before.saturating_add(at_most_u32(length));
         mailbox.sent_by_others.store(sent, Ordering::Relaxed);
+        mailbox.traffic.add_bytes_out(length as u64);
+        mailbox.traffic.add_messages_out(messages as u64);
         if length < frames.len() {
             std::mem::forget(self);
             mailbox.leave_rest(&frames[length..], messages);
