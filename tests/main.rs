@@ -1,6 +1,7 @@
 //! Everything that is claimed of a running server, through real sockets, directories and libraries.
 
 mod addresses;
+mod admin;
 mod admission;
 mod allocations;
 mod applies;

@@ -40,6 +40,7 @@ use tracing::warn;
 pub use self::endpoint::Endpoint;
 pub use self::fault::{ConfigError, ConfigFault, ListenFault, ListenFaultCause};
 pub use self::flags::connect::{CloseText, ConnectOptions};
+pub use self::flags::operate::{OperatorAction, OperatorCommand, ServerChoice};
 pub use self::flags::{CommandLine, Flags, Style, Subcommand, completions, manual};
 pub use self::last_good::{LastGood, Reading, RefusedFile};
 pub use self::networks::Networks;
@@ -105,6 +106,8 @@ pub struct Config {
     pub handlers_json: bool,
     /// Which clients get `/.wshd/metrics`.
     pub metrics: Metrics,
+    /// Where operators' commands are taken.
+    pub admin_socket: AdminSocket,
     /// The directory whose files are served where no handler answers; absolute.
     pub document_root: Option<PathBuf>,
     /// Whether `document_root` stands in a file that was found, which no flag and no variable names.
@@ -212,6 +215,17 @@ pub enum Trial {
     Always,
     /// Plugins are loaded at once.
     Never,
+}
+
+/// Where operators' commands are taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AdminSocket {
+    /// At a Unix socket of the server's own choice.
+    Automatic,
+    /// At this Unix socket; absolute.
+    At(PathBuf),
+    /// Nowhere.
+    Off,
 }
 
 /// Whose plugins are run.
@@ -360,6 +374,7 @@ impl Default for Config {
             forwarded_header: ForwardedHeader::XForwardedFor,
             handlers_json: true,
             metrics: Metrics::Local,
+            admin_socket: AdminSocket::Automatic,
             listen: vec![
                 Endpoint::Plain((Ipv4Addr::LOCALHOST, 9998).into()),
                 Endpoint::Plain((Ipv6Addr::LOCALHOST, 9998).into()),

@@ -16,7 +16,7 @@ mod health;
 mod host;
 mod http_connection;
 pub(crate) mod listener;
-mod log_rate;
+pub(crate) mod log_rate;
 mod maybe_future;
 pub(crate) mod metrics_page;
 mod next_step;

@@ -1,10 +1,12 @@
 //! A server of pluggable WebSocket handlers: a watched directory of compiled libraries, each
 //! answering at a path of its own name.
 
+mod admin;
 mod auth;
 mod border;
 mod buffers;
 pub mod check;
+pub mod commands;
 pub mod config;
 pub mod connect;
 pub mod connection;

@@ -78,12 +78,17 @@ impl Listing {
     /// Reasons, versions, and how much is kept, which are for operators, are in it only if the reader `is_here`: on
     /// this machine.
     pub(crate) fn json(&self, is_here: bool, usage: impl Fn(&str) -> Usage) -> String {
+        self.document(is_here, usage).to_string()
+    }
+
+    /// What [`json`](Self::json) writes.
+    pub(crate) fn document(&self, is_here: bool, usage: impl Fn(&str) -> Usage) -> Value {
         let shown = self
             .0
             .iter()
             .filter(|listed| is_here || listed.serving.is_some());
         let shown = shown.map(|listed| listed.json(is_here, &usage(&listed.name)));
-        Value::from(shown.collect::<Vec<_>>()).to_string()
+        Value::from(shown.collect::<Vec<_>>())
     }
 }
 
@@ -152,6 +157,12 @@ const PROXY_HEADERS: [&str; 12] = [
 ];
 
 impl Listed {
+    /// The number of sessions of all its generations, and of opening handshakes.
+    pub(crate) fn sessions(&self) -> usize {
+        let all = self.serving.iter().chain(&self.old);
+        all.map(|generation| generation.sessions()).sum()
+    }
+
     fn json(&self, is_here: bool, usage: &Usage) -> Value {
         let serving = self.serving.as_ref();
         // A generation may have gone since the list was made.
@@ -170,6 +181,9 @@ impl Listed {
         if is_here {
             value["retired"] = (self.retired + self.old.len() - old.len()).into();
             value["generations"] = all.map(|it| generation_json(it)).collect();
+            value["file"] = serving
+                .map(|it| it.provenance.path.to_string_lossy())
+                .into();
             value["refusal"] = self.refusal.clone().into();
             value["history_bytes"] = usage.history_bytes.into();
             value["store"] = json!({ "keys": usage.keys, "bytes": usage.store_bytes });
@@ -191,6 +205,8 @@ fn generation_json(generation: &Generation) -> Value {
         "number": generation.number,
         "state": state,
         "panics": seen.panics,
+        "quarantined_by": (life.is_serving() && seen.state != "serving")
+            .then_some(if seen.is_withdrawn { "operator" } else { "failures" }),
         "next_try_ms": seen.next_try.map(|after| after.as_millis() as u64),
         "sessions": generation.sessions(),
         "file_hash": format!("{:016x}", from.hash),

@@ -16,7 +16,7 @@ use wshd::process::optional::{self, Optional, is_allowed};
 use wshd::runtime;
 use wshd::serve::{ServeError, Serving};
 use wshd::signals::{HangUp, Signals};
-use wshd::{check, config, connect, last_resort, leave, logging};
+use wshd::{check, commands, config, connect, last_resort, leave, logging};
 
 fn main() {
     wshd::forget_inherited_signals();
@@ -30,6 +30,7 @@ fn main() {
             Subcommand::New { .. }
                 | Subcommand::Sdk { .. }
                 | Subcommand::Connect(_)
+                | Subcommand::Operate(_)
                 | Subcommand::Completions(_)
                 | Subcommand::Man(_)
         )
@@ -63,6 +64,7 @@ fn run(line: CommandLine) -> ! {
         Some(Subcommand::Completions(shell)) => printed(Ok(config::completions(shell))),
         Some(Subcommand::Man(of)) => printed(config::manual(of.as_deref())),
         Some(Subcommand::Connect(options)) => connect::run(&options),
+        Some(Subcommand::Operate(command)) => commands::run(&command),
         Some(Subcommand::Check) => configured(flags, |config, _| check(&config)),
         Some(Subcommand::Dev { path, release }) => {
             let flags = flags.with_spare_certificate(dev::certificate_pair());

@@ -72,6 +72,23 @@ pub struct Change {
     pub moved: Option<Moved>,
 }
 
+/// What became of a reload that an operator has asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ReloadReport {
+    /// What is wrong with the configuration, which goes on as it was before.
+    pub(crate) config_faults: Vec<String>,
+    pub(crate) changes: Vec<Change>,
+}
+
+/// An operator's request to reload, and where the answers go.
+#[derive(Debug)]
+struct ReloadOrder {
+    /// The handler to load anew, though its file may be what serves. `None` is all that has changed, and the configuration.
+    handler: Option<String>,
+    config_faults: mpsc::Sender<Vec<String>>,
+    changes: mpsc::Sender<Vec<Change>>,
+}
+
 /// Sessions that moved to newer code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moved {
@@ -107,6 +124,8 @@ enum Order {
     Look,
     /// Files have changed and are whole. The answer says what became of them.
     LookNow(mpsc::Sender<Vec<Change>>),
+    /// Read the configuration again and look at every file, or load one handler anew, and say what became of it.
+    Reload(ReloadOrder),
     /// Read the configuration again, whether its file changed or not. The flag becomes false when that
     /// begins.
     Reread(Arc<AtomicBool>),
@@ -192,6 +211,22 @@ impl Control {
         let (reply, changes) = mpsc::channel();
         let _ = self.orders.send(Order::LookNow(reply));
         changes.recv().unwrap_or_default()
+    }
+
+    /// Has the configuration read again and every file looked at, or the one handler loaded anew. Returns what became of it,
+    /// once all loads have ended and all sessions have moved.
+    pub(crate) fn reload(&self, handler: Option<String>) -> ReloadReport {
+        let (config_faults, faults) = mpsc::channel();
+        let (changes, changed) = mpsc::channel();
+        let _ = self.orders.send(Order::Reload(ReloadOrder {
+            handler,
+            config_faults,
+            changes,
+        }));
+        ReloadReport {
+            config_faults: faults.recv().unwrap_or_default(),
+            changes: changed.recv().unwrap_or_default(),
+        }
     }
 
     /// Has the configuration read again, and every file looked at. False if a request before this one is

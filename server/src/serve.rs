@@ -12,6 +12,8 @@ use tokio::sync::{mpsc, watch};
 use tracing::{error, info, warn};
 
 use self::urls::Urls;
+use crate::admin::Admin;
+use crate::admin::socket::{AdminListener, AdminSocketError};
 use crate::auth;
 use crate::border::watchdog;
 use crate::config::document_root::{self, NoPages};
@@ -40,6 +42,7 @@ pub struct Serving {
     server: Arc<Server>,
     shared: Arc<Shared>,
     control: Arc<Control>,
+    admin_listener: Option<AdminListener>,
     stop: watch::Sender<bool>,
 }
 
@@ -58,6 +61,9 @@ pub enum ServeError {
     /// The files of TLS cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsFault),
+    /// The admin socket of the configuration cannot be made.
+    #[error(transparent)]
+    Admin(#[from] AdminSocketError),
     /// The system has no thread left.
     #[error("cannot start: {0}")]
     Thread(std::io::Error),
@@ -89,6 +95,7 @@ impl Serving {
         }
         // A busy port is an error before any handler runs.
         let listeners = Arc::new(Listeners::open(&config)?);
+        let admin_listener = AdminListener::bind(&config)?;
         let tls = TlsSettings::read(&config)?;
         tls.tell();
         let connections_max = config.limits.connections_max;
@@ -123,6 +130,7 @@ impl Serving {
             server: Arc::new(server),
             shared,
             control: Arc::new(control),
+            admin_listener,
             stop,
         })
     }
@@ -163,7 +171,7 @@ impl Serving {
 
     /// Accepts connections until `stop` ends, and for `stop_delay_ms` more. Then closes every session with 1001 and waits
     /// for all of them, for a bounded time.
-    pub async fn run(self, stop: impl Future<Output = ()>) {
+    pub async fn run(mut self, stop: impl Future<Output = ()>) {
         let workers = watchdog::start(tokio::runtime::Handle::current());
         wakes::start(&tokio::runtime::Handle::current());
         let server = self.server.clone();
@@ -175,6 +183,17 @@ impl Serving {
         let sessions = self.shared.sessions.clone();
         tokio::spawn(async move { sessions.run_alarms().await });
         let (alive, mut ended) = mpsc::channel(1);
+        if let Some(listener) = self.admin_listener.take() {
+            let admin = Admin::new(
+                self.server.clone(),
+                self.shared.clone(),
+                self.control.clone(),
+                self.listeners.clone(),
+                Some(listener.path().to_owned()),
+            );
+            // It is there until the end, so that an operator can see a stop.
+            tokio::spawn(listener.run(admin));
+        }
         let urls = Urls::of(self.listeners.endpoints().iter());
         let has_pages = self.has_pages();
         self.listeners.begin(self.server.clone(), alive);

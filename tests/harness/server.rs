@@ -150,6 +150,8 @@ impl Server {
         }
         command
             .current_dir(site.root())
+            // Its admin socket goes with the site.
+            .env("XDG_RUNTIME_DIR", site.root())
             .args(["-p", "0", "-w"])
             .arg(site.handlers())
             .args(["--log-level", "debug"])
@@ -165,6 +167,7 @@ impl Server {
         command.current_dir(site.root()).stdin(Stdio::null());
         // It is killed, and what it leaves behind goes with the site.
         command.env("TMPDIR", site.root());
+        command.env("XDG_RUNTIME_DIR", site.root());
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         Builder { command }
     }

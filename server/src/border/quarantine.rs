@@ -3,6 +3,8 @@
 //! It is a circuit breaker. Sessions that are open go on; only new ones are refused. After a pause one session is let in.
 //! When nothing fails for a second, two more are let in, then four, and so on. A failure meanwhile begins a pause of twice
 //! the length.
+//!
+//! An operator can take a handler out of service too. Then it stays out until the operator takes it back.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -45,8 +47,10 @@ pub(crate) struct QuarantineStatus {
     /// `serving`, `quarantined` or `half_open`.
     pub(crate) state: &'static str,
     pub(crate) panics: u64,
-    /// How long until the next session may be let in, if not all are.
+    /// How long until the next session may be let in, if not all are. `None` as well where only the operator can.
     pub(crate) next_try: Option<Duration>,
+    /// Whether the operator has taken it out of service.
+    pub(crate) is_withdrawn: bool,
 }
 
 /// The state of the breaker. It is closed while the handler is in service, as the breaker of an electric circuit is.
@@ -73,6 +77,8 @@ enum Breaker {
         since: Option<Instant>,
         relapses: u32,
     },
+    /// The operator has taken the handler out of service.
+    Withdrawn,
 }
 
 /// What the breaker learns.
@@ -86,6 +92,10 @@ enum BreakerEvent {
     NewSession { is_throttled: bool },
     /// The state is asked for.
     StatusRead,
+    /// The operator takes the handler out of service.
+    Withdraw,
+    /// The operator takes it back into service, whatever took it out.
+    Release,
 }
 
 /// What follows from an event.
@@ -106,6 +116,10 @@ enum BreakerOutcome {
     Closed,
     /// The handler is in service again, and the session is let in.
     ClosedAndLetIn,
+    /// The operator has taken the handler out of service.
+    Withdrawn,
+    /// The operator has taken it back into service.
+    Released,
 }
 
 impl Default for Breaker {
@@ -122,6 +136,18 @@ impl Breaker {
     /// The state after an event, and what follows from the event.
     fn after(self, event: BreakerEvent, now: Instant, rule: &Rule) -> (Breaker, BreakerOutcome) {
         match (self, event) {
+            (
+                Breaker::Withdrawn | Breaker::Open { .. } | Breaker::HalfOpen { .. },
+                BreakerEvent::Release,
+            ) => (Breaker::default(), BreakerOutcome::Released),
+            (closed @ Breaker::Closed { .. }, BreakerEvent::Release) => {
+                (closed, BreakerOutcome::Nothing)
+            }
+            (Breaker::Withdrawn, BreakerEvent::NewSession { .. }) => {
+                (Breaker::Withdrawn, BreakerOutcome::Refused(WITHDRAWN_RETRY))
+            }
+            (Breaker::Withdrawn, _) => (Breaker::Withdrawn, BreakerOutcome::Nothing),
+            (_, BreakerEvent::Withdraw) => (Breaker::Withdrawn, BreakerOutcome::Withdrawn),
             (closed @ Breaker::Closed { .. }, BreakerEvent::NewSession { .. }) => {
                 (closed, BreakerOutcome::LetIn)
             }
@@ -303,6 +329,16 @@ impl HandlerContext {
         self.happens(BreakerEvent::Stuck) == BreakerOutcome::Opened
     }
 
+    /// Takes the handler out of service for the operator.
+    pub(crate) fn withdraw(&self) {
+        self.happens(BreakerEvent::Withdraw);
+    }
+
+    /// Takes the handler back into service for the operator. False if it was in service.
+    pub(crate) fn release(&self) -> bool {
+        self.happens(BreakerEvent::Release) == BreakerOutcome::Released
+    }
+
     /// How the quarantine stands now.
     pub(crate) fn quarantine_status(&self) -> QuarantineStatus {
         self.happens(BreakerEvent::StatusRead);
@@ -327,11 +363,13 @@ impl HandlerContext {
                 let left = if has_room { Duration::ZERO } else { left };
                 ("half_open", Some(left))
             }
+            Breaker::Withdrawn => ("quarantined", None),
         };
         QuarantineStatus {
             state,
             panics: known.panics,
             next_try,
+            is_withdrawn: known.breaker == Breaker::Withdrawn,
         }
     }
 
@@ -345,7 +383,7 @@ impl HandlerContext {
         self.quarantine.is_on.store(is_on, Ordering::Relaxed);
         let pause_ms = match breaker {
             Breaker::Open { relapses, .. } => state.rule.pause_after(relapses).as_millis() as u64,
-            Breaker::Closed { .. } | Breaker::HalfOpen { .. } => 0,
+            Breaker::Closed { .. } | Breaker::HalfOpen { .. } | Breaker::Withdrawn => 0,
         };
         state.breaker = breaker;
         let panics = state.panics;
@@ -374,6 +412,14 @@ impl HandlerContext {
             BreakerOutcome::Closed | BreakerOutcome::ClosedAndLetIn => {
                 info!(%handler, generation, "handler is in service again");
             }
+            BreakerOutcome::Withdrawn => warn!(
+                %handler,
+                generation,
+                "handler quarantined by the operator: no new session begins until `wshd release`"
+            ),
+            BreakerOutcome::Released => {
+                info!(%handler, generation, "handler is in service again: released by the operator");
+            }
             BreakerOutcome::Opened
             | BreakerOutcome::Nothing
             | BreakerOutcome::LetIn
@@ -395,6 +441,8 @@ const PROOF_TIME: Duration = Duration::from_secs(1);
 const STEPS: u32 = 5;
 /// A handler that opens the breaker within this time after it closed has relapsed.
 const RELAPSE_WINDOW: Duration = Duration::from_secs(60);
+/// When a client may try again that is refused for the operator, who says of no time.
+const WITHDRAWN_RETRY: Duration = Duration::from_secs(30);
 /// How often the pause is doubled at most.
 const DOUBLINGS_MAX: u32 = 6;
 

@@ -9,6 +9,7 @@ impl Config {
     pub fn restart_needed(&self, new: &Config) -> Vec<&'static str> {
         [
             ("stage_dir", self.stage_dir != new.stage_dir),
+            ("admin_socket", self.admin_socket != new.admin_socket),
             ("kind", self.engine != new.engine),
         ]
         .into_iter()

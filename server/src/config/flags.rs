@@ -3,6 +3,7 @@
 //! The flags that pywebsocket has too keep its letters and both of its spellings.
 
 pub(super) mod connect;
+pub(super) mod operate;
 pub(super) mod program;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use clap::{Arg, ArgMatches, Command};
 use clap_complete::Shell;
 
 use self::connect::ConnectOptions;
+use self::operate::OperatorCommand;
 use self::program::{STOP_WITH_STDIN, program};
 use super::settings::{self, ConfigDraft};
 use super::{CertificatePair, Config, DecidedBy};
@@ -44,6 +46,8 @@ pub enum Subcommand {
     },
     /// Be a client of a WebSocket.
     Connect(Box<ConnectOptions>),
+    /// Ask a server that runs, or have it do something.
+    Operate(Box<OperatorCommand>),
     /// Create a new handler from a template.
     New {
         /// The directory to make; its last part is the handler's name.
@@ -192,7 +196,10 @@ impl Subcommand {
             "sdk" => Subcommand::Sdk {
                 directory: path("directory"),
             },
-            _ => Subcommand::Check,
+            _ => match OperatorCommand::of(name, matches) {
+                Some(command) => Subcommand::Operate(Box::new(command)),
+                None => Subcommand::Check,
+            },
         }
     }
 }
@@ -209,6 +216,13 @@ impl Flags {
                 flags.say(flag.name, text, DecidedBy::Flag);
             }
         }
+        flags
+    }
+
+    /// Flags that name this configuration file and nothing else.
+    pub(crate) fn of_file(file: &Path) -> Flags {
+        let mut flags = Flags::default();
+        flags.say(CONFIG, file.into(), DecidedBy::Flag);
         flags
     }
 

@@ -4,7 +4,7 @@ mod accept_errors;
 pub(crate) mod binding;
 mod listeners;
 mod places;
-mod socket_file;
+pub(crate) mod socket_file;
 
 use std::io;
 use std::net::TcpStream;

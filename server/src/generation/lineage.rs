@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwapOption;
 use wsh::abi;
@@ -18,6 +18,8 @@ pub(crate) struct Lineage {
     newest: ArcSwapOption<Generation>,
     /// The number of blocking sessions, each of which has a thread.
     pub(super) blocking_sessions: AtomicUsize,
+    /// Whether the operator has taken the handler out of service, in whatever version.
+    is_withdrawn: AtomicBool,
 }
 
 /// Why no session of a generation can move to a newer one.
@@ -37,6 +39,12 @@ impl Lineage {
     /// Has sessions move to `newest` from now on, or nowhere.
     pub(crate) fn set_newest(&self, newest: Option<Arc<Generation>>) {
         self.newest.store(newest);
+        // After the store: an operator who withdraws the handler now finds either the flag read or the new generation.
+        if self.is_withdrawn.load(Ordering::SeqCst)
+            && let Some(newest) = &*self.newest.load()
+        {
+            newest.context.withdraw();
+        }
     }
 }
 
@@ -47,6 +55,21 @@ impl Generation {
         let newest = newest.as_ref().filter(|it| it.number != self.number)?;
         let may = newest.moves_sessions() && self.obstacle_to(newest).is_none();
         may.then(|| newest.clone())
+    }
+
+    /// Takes the handler out of service until [`release`](Self::release), also in its next versions.
+    pub(crate) fn withdraw(&self) {
+        self.lineage.is_withdrawn.store(true, Ordering::SeqCst);
+        if let Some(newest) = &*self.lineage.newest.load() {
+            newest.context.withdraw();
+        }
+    }
+
+    /// Takes the handler back into service. False if it was in service.
+    pub(crate) fn release(&self) -> bool {
+        self.lineage.is_withdrawn.store(false, Ordering::SeqCst);
+        let newest = self.lineage.newest.load();
+        newest.as_ref().is_some_and(|it| it.context.release())
     }
 
     /// Whether it is the newest generation of its handler.

@@ -56,7 +56,7 @@ fn push_visible(text: &mut String, character: char) {
 }
 
 /// Whether a character is invisible, or shows as another one.
-fn is_invisible(character: char) -> bool {
+pub(crate) fn is_invisible(character: char) -> bool {
     // Rust escapes these in a string; quotes and backslashes, which it escapes too, are visible.
     !matches!(character, '"' | '\'' | '\\') && character.escape_debug().len() > 1
 }

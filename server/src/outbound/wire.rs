@@ -85,6 +85,11 @@ impl Wire {
         is_whole
     }
 
+    /// Whether TLS carries it.
+    pub(crate) fn is_tls(&self) -> bool {
+        matches!(self.transport, Some(Transport::Tls(_)))
+    }
+
     /// The descriptor of the socket, if nothing is queued and plain bytes can be sent on it. It is good until
     /// [`close`](Self::close) or the drop.
     pub(crate) fn idle_socket(&self) -> Option<RawFd> {

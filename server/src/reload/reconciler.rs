@@ -13,7 +13,7 @@ mod refused;
 mod succession;
 mod turns;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -61,6 +61,8 @@ pub(super) struct Reconciler {
     /// its numbers.
     deployments: BTreeMap<String, Deployment>,
     notices: Notices,
+    /// The handlers that an operator wants loaded anew, whatever serves.
+    to_load_anew: BTreeSet<String>,
     /// The scope of the last scan.
     scope: Option<Scope>,
     /// Every directory in which plugins are looked for.
@@ -107,6 +109,7 @@ impl Reconciler {
             reading: Reading::default(),
             deployments: BTreeMap::new(),
             notices: Notices::default(),
+            to_load_anew: BTreeSet::new(),
             scope: None,
             directories: Vec::new(),
             waiters: Waiters::default(),

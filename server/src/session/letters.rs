@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use super::Session;
 use crate::sessions::cause::Cause;
+use crate::sessions::inquiry::OperatorOrders;
 use crate::sessions::mailbox::lending::Reclaimed;
 use crate::sessions::mailbox::letter::Letter;
 use crate::sessions::mailbox::{Dismissal, Post};
@@ -83,11 +84,28 @@ impl Session {
         if let Some(dismissal) = post.dismissal {
             self.leave(dismissal);
         }
+        if let Some(orders) = self.registration.take_orders() {
+            self.obey(orders);
+        }
         if post.overflowed {
             self.meet(ClosingEvent::Close, Cause::OutboundFull);
         }
         if post.woken && self.state().may_send() {
             self.call(|instance, conn, _| instance.wake(conn));
+        }
+    }
+
+    /// Does what an operator wants. A Close overtakes the parts of a message, as the server's own does.
+    #[cold]
+    fn obey(&mut self, orders: OperatorOrders) {
+        if let Some((code, reason)) = orders.close {
+            let controls = &mut self.conn.controls;
+            // GONE: our Close frame is queued already.
+            let _ = controls.close(code.into(), &reason, Cause::OperatorClosed);
+        }
+        if let Some(report_to) = orders.report_to {
+            // The operator may have gone.
+            let _ = report_to.send(self.report());
         }
     }
 

@@ -1,4 +1,4 @@
-//! The two lines that a session leaves in the log: when it opens and when it has ended.
+//! The two lines that a session leaves in the log, when it opens and when it has ended, and its report to an operator.
 
 use std::sync::atomic::Ordering;
 
@@ -10,6 +10,7 @@ use crate::logging::{self, line::LogLine};
 use crate::outbound::controls::Controls;
 use crate::process::clock::Moment;
 use crate::sessions::cause::Cause;
+use crate::sessions::inquiry::SessionReport;
 
 impl Session {
     /// Counts the beginning of the session, for metrics.
@@ -66,6 +67,30 @@ impl Session {
             .is_some_and(|it| it.limit(&controls.limits).is_some())
         {
             meters.limits.count(word);
+        }
+    }
+
+    /// What it says of itself to an operator.
+    pub(super) fn report(&self) -> SessionReport {
+        let generation = self.owner.generation();
+        let unusual = self.about.unusual.as_deref();
+        let path = unusual.and_then(|it| it.path.as_deref());
+        let wire = &self.conn.controls.wire;
+        SessionReport {
+            id: self.conn.id(),
+            peer: self.about.peer.to_string(),
+            path: path.map_or_else(|| format!("/{}", generation.handler), str::to_owned),
+            handler: generation.handler.to_string(),
+            generation: generation.number,
+            user: unusual.and_then(|it| it.user.as_deref()).map(str::to_owned),
+            subprotocol: self.conn.protocol().to_owned(),
+            is_compressed: self.conn.controls.deflation.is_some(),
+            is_tls: wire.is_tls(),
+            age_ms: Moment::now().ms_since(self.about.began),
+            bytes_in: wire.bytes_in,
+            bytes_out: wire.bytes_out,
+            buffered: wire.buffered() as u64,
+            is_closing: !self.state().is_open(),
         }
     }
 

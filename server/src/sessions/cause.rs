@@ -27,6 +27,8 @@ pub(crate) enum Cause {
     Stopping,
     /// The server is stopping, and another process has taken its place.
     Restarting,
+    /// An operator has closed it, or drains its handler.
+    OperatorClosed,
     /// Newer code has replaced the session's generation, and the session could not move.
     Replaced,
     /// The connection was closed or reset without a Close frame.
@@ -90,7 +92,7 @@ impl Cause {
             Cause::PeerClosed => abi::CAUSE_PEER,
             Cause::HandlerClosed | Cause::HandlerDone | Cause::HandlerAborted => abi::CAUSE_HANDLER,
             Cause::HandlerFailed | Cause::HandlerPanicked => abi::CAUSE_FAILED,
-            Cause::Stopping | Cause::Restarting => abi::CAUSE_STOPPING,
+            Cause::Stopping | Cause::Restarting | Cause::OperatorClosed => abi::CAUSE_STOPPING,
             Cause::Replaced => abi::CAUSE_REPLACED,
             Cause::ConnectionLost | Cause::NoPong | Cause::NoProgress | Cause::NoClose => {
                 abi::CAUSE_LOST
@@ -162,6 +164,7 @@ impl Cause {
             Cause::HandlerPanicked => plain(close_codes::INTERNAL_ERROR, "handler_panicked"),
             Cause::Stopping => plain(close_codes::GOING_AWAY, "server_stops"),
             Cause::Restarting => plain(close_codes::SERVICE_RESTART, "server_restarts"),
+            Cause::OperatorClosed => plain(close_codes::GOING_AWAY, "operator_closed"),
             Cause::Replaced => plain(close_codes::SERVICE_RESTART, "handler_replaced"),
             Cause::ConnectionLost => plain(0, "connection_lost"),
             Cause::Violation(Violation::TooBig) => {
@@ -238,6 +241,7 @@ mod tests {
                 "handler_replaced",
                 None,
             ),
+            (Cause::OperatorClosed, 1001, "", "operator_closed", None),
             (Cause::ConnectionLost, 0, "", "connection_lost", None),
             (
                 Cause::Violation(Violation::Unmasked),
@@ -346,6 +350,7 @@ mod tests {
             (Cause::Replaced, abi::CAUSE_REPLACED),
             (Cause::Stopping, abi::CAUSE_STOPPING),
             (Cause::Restarting, abi::CAUSE_STOPPING),
+            (Cause::OperatorClosed, abi::CAUSE_STOPPING),
         ] {
             assert_eq!(cause.flag(), flag, "{cause:?}");
         }

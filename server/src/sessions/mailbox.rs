@@ -248,6 +248,21 @@ impl Mailbox {
         self.notify(inner);
     }
 
+    /// Has the session look for an operator's orders in the registry. False if it is over.
+    pub(crate) fn note_orders(&self) -> bool {
+        let inner = self.lock();
+        if inner.intake == Intake::Nothing {
+            return false;
+        }
+        self.notify(inner);
+        true
+    }
+
+    /// The bytes that the session had buffered for its peer when it last told.
+    pub(crate) fn buffered(&self) -> u32 {
+        self.buffered.load(Ordering::Relaxed)
+    }
+
     /// Accepts no letters from now on: nothing follows a Close frame.
     pub(crate) fn refuse_letters(&self) {
         let mut inner = self.lock();

@@ -5,7 +5,10 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::mpsc::UnboundedSender;
+
 use crate::sessions::alarms::Alarms;
+use crate::sessions::inquiry::{OperatorOrders, Orders, SessionReport};
 use crate::sessions::mailbox::{Mailbox, Undelivered};
 use crate::sessions::traffic::{TrafficByHandler, TrafficCounts};
 
@@ -15,6 +18,7 @@ pub(crate) struct Registry {
     next_id: AtomicU64,
     shards: [Mutex<Shard>; SHARDS],
     alarms: Alarms,
+    orders: Orders,
 }
 
 #[derive(Debug, Default)]
@@ -63,6 +67,7 @@ impl Registry {
             next_id: AtomicU64::new((u64::from(node) << NODE_SHIFT) + 1),
             shards: std::array::from_fn(|_| Mutex::default()),
             alarms: Alarms::default(),
+            orders: Orders::default(),
         })
     }
 
@@ -86,6 +91,24 @@ impl Registry {
     pub(crate) fn find(&self, owner: &str, id: u64) -> Option<Arc<Mailbox>> {
         let mailbox = self.shard(id).open.get(&id)?.clone();
         (**mailbox.owner() == *owner).then_some(mailbox)
+    }
+
+    /// The mailbox of an open session, of whatever handler.
+    pub(crate) fn find_any(&self, id: u64) -> Option<Arc<Mailbox>> {
+        self.shard(id).open.get(&id).cloned()
+    }
+
+    /// Has a session send a report of itself. False if it is over.
+    pub(crate) fn inquire(&self, mailbox: &Mailbox, to: UnboundedSender<SessionReport>) -> bool {
+        self.orders
+            .give(mailbox, |orders| orders.report_to = Some(to))
+    }
+
+    /// Has a session close for an operator, with a code and a reason that were checked. False if it is over.
+    pub(crate) fn close_for_operator(&self, mailbox: &Mailbox, code: u16, reason: &str) -> bool {
+        let close = (code, reason.to_owned());
+        self.orders
+            .give(mailbox, |orders| orders.close = Some(close))
     }
 
     /// Has the session's `wake` run after `ms` milliseconds. A later call replaces an earlier one.
@@ -166,12 +189,19 @@ impl Registration {
     pub(crate) fn mailbox(&self) -> &Arc<Mailbox> {
         &self.mailbox
     }
+
+    /// Takes what an operator wants of the session.
+    #[inline]
+    pub(crate) fn take_orders(&self) -> Option<OperatorOrders> {
+        self.registry.orders.take(self.mailbox.id)
+    }
 }
 
 impl Drop for Registration {
     fn drop(&mut self) {
         self.registry.shard(self.mailbox.id).end(&self.mailbox);
         self.mailbox.close();
+        self.registry.orders.take(self.mailbox.id);
         if self.mailbox.has_alarm() {
             self.registry.alarms.forget(self.mailbox.id);
         }

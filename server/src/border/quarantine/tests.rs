@@ -141,3 +141,61 @@ fn a_pause_has_an_upper_bound() {
     assert_eq!(RULE.pause_after(3), RULE.pause * 8);
     assert_eq!(RULE.pause_after(100), RULE.pause * 64);
 }
+
+#[test]
+fn what_an_operator_takes_out_of_service_comes_back_by_the_operator_only() {
+    use BreakerEvent::{NewSession, Panic, Release, StatusRead, Stuck, Withdraw};
+    let now = Instant::now();
+    let rule = Rule {
+        panics_max: 1,
+        window: Duration::from_secs(60),
+        pause: Duration::from_secs(1),
+    };
+    let session = NewSession {
+        is_throttled: false,
+    };
+    let after = |events: &[BreakerEvent]| {
+        let mut state = (Breaker::default(), BreakerOutcome::Nothing);
+        for event in events {
+            state = state.0.after(*event, now, &rule);
+        }
+        state
+    };
+    let out = Breaker::Withdrawn;
+    let serves = Breaker::default();
+    for (events, state, outcome) in [
+        (&[Withdraw][..], out.clone(), BreakerOutcome::Withdrawn),
+        (&[Panic, Withdraw], out.clone(), BreakerOutcome::Withdrawn),
+        (
+            &[Panic, session, Withdraw],
+            out.clone(),
+            BreakerOutcome::Withdrawn,
+        ),
+        (&[Withdraw, Withdraw], out.clone(), BreakerOutcome::Nothing),
+        (&[Withdraw, Panic], out.clone(), BreakerOutcome::Nothing),
+        (
+            &[Withdraw, Stuck, StatusRead],
+            out.clone(),
+            BreakerOutcome::Nothing,
+        ),
+        (
+            &[Withdraw, session],
+            out,
+            BreakerOutcome::Refused(WITHDRAWN_RETRY),
+        ),
+        (
+            &[Withdraw, Release],
+            serves.clone(),
+            BreakerOutcome::Released,
+        ),
+        (&[Panic, Release], serves.clone(), BreakerOutcome::Released),
+        (
+            &[Panic, session, Release],
+            serves.clone(),
+            BreakerOutcome::Released,
+        ),
+        (&[Release], serves, BreakerOutcome::Nothing),
+    ] {
+        assert_eq!(after(events), (state, outcome), "{events:?}");
+    }
+}

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::builder::PossibleValue;
 use clap::{Arg, ArgAction, ValueEnum, value_parser};
 
-use super::{Style, connect};
+use super::{Style, connect, operate};
 use crate::config::environment::variable;
 use crate::config::settings::{self, FlagOf};
 
@@ -22,15 +22,9 @@ pub(in crate::config) fn program() -> clap::Command {
         .after_long_help(after_long_help())
         .arg(version())
         .args(server_flags(&[]))
-        .subcommands([
-            check(),
-            dev(),
-            connect::command(),
-            new(),
-            sdk(),
-            completions(),
-            man(),
-        ])
+        .subcommands([check(), dev(), connect::command(), new(), sdk()])
+        .subcommands(operate::commands())
+        .subcommands([completions(), man()])
 }
 
 /// The flags of a server. Those of `hidden` are taken, and help does not list them.
@@ -203,6 +197,14 @@ fn man() -> clap::Command {
         "connect",
         "new",
         "sdk",
+        "status",
+        "list",
+        "sessions",
+        "reload",
+        "drain",
+        "quarantine",
+        "release",
+        "close",
         "completions",
         "man",
     ];

@@ -29,6 +29,8 @@ pub(in crate::config) enum ValueKind<T: 'static> {
         wanted: &'static str,
         set: fn(&mut T, PathBuf, Option<Place>),
     },
+    /// A socket's path, or `off`. `set` gets an absolute path, or `None` for `off`.
+    SocketOrOff(fn(&mut T, Option<PathBuf>)),
     Truth(fn(&mut T, bool)),
     /// One of these words; each comes with what it sets.
     Word(&'static [Word<T>]),
@@ -85,6 +87,13 @@ impl<T: 'static> ValueKind<T> {
                 let place = reader.value_place(entry.value);
                 if let Some(path) = reader.path(entry, wanted) {
                     set(target, path, Some(place));
+                }
+            }
+            ValueKind::SocketOrOff(set) => {
+                if entry.value.get_ref().as_str() == Some(OFF) {
+                    set(target, None);
+                } else if let Some(path) = reader.path(entry, SOCKET_WANTED) {
+                    set(target, Some(path));
                 }
             }
             ValueKind::Truth(set) => {
@@ -179,6 +188,11 @@ impl<T: 'static> ValueKind<T> {
             ValueKind::Path { set, .. } => {
                 set(target, absolute(working_dir, Path::new(text)), None);
             }
+            ValueKind::SocketOrOff(set) => match &*lossy {
+                OFF => set(target, None),
+                "" => return Err(wrong_text(&lossy, SOCKET_WANTED)),
+                _ => set(target, Some(absolute(working_dir, Path::new(text)))),
+            },
             ValueKind::Truth(set) => set(target, parsed(&lossy, "`true` or `false`")?),
             ValueKind::Word(words) => match word(words, &lossy) {
                 Some(set) => set(target),
@@ -224,7 +238,7 @@ impl<T: 'static> ValueKind<T> {
     /// Checks the value of a flag, and makes the message for a wrong one.
     pub(super) fn parser(&self) -> ValueParser {
         match self {
-            ValueKind::Path { .. } => value_parser!(PathBuf),
+            ValueKind::Path { .. } | ValueKind::SocketOrOff(_) => value_parser!(PathBuf),
             ValueKind::Truth(_) => value_parser!(bool),
             ValueKind::Word(words) => {
                 let words: &'static [Word<T>] = words;
@@ -281,6 +295,11 @@ fn wrong_text(found: &str, wanted: impl Into<String>) -> WrongText {
         wanted: wanted.into(),
     }
 }
+
+/// The word for no socket.
+const OFF: &str = "off";
+/// What `admin_socket` wants, in words.
+const SOCKET_WANTED: &str = "the path of a socket like `\"/run/wshd/admin.sock\"`, or `\"off\"`";
 
 /// What `log_level` wants, in words.
 pub(in crate::config) const LEVEL_WANTED: &str =

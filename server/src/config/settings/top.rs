@@ -3,7 +3,9 @@
 use super::listening::{set_interfaces, set_port};
 use super::{Applies, ConfigDraft, Flag, Heading, LONG_ONLY, Setting, ValueKind};
 use crate::config::tls::PEM_WANTED;
-use crate::config::{CertificatePair, ClientAuth, ForwardedHeader, Metrics, Trial, Trust};
+use crate::config::{
+    AdminSocket, CertificatePair, ClientAuth, ForwardedHeader, Metrics, Trial, Trust,
+};
 
 /// What is decided for the server as a whole.
 ///
@@ -448,6 +450,26 @@ pub(in crate::config) const TOP: &[Setting<ConfigDraft>] = &[
             ("any", |draft| draft.config.metrics = Metrics::Any),
             ("off", |draft| draft.config.metrics = Metrics::Off),
         ]),
+    },
+    Setting {
+        name: "admin_socket",
+        about: "Take the commands of operators at this Unix socket, or nowhere: off",
+        default: None,
+        key: Some(Applies::Restart),
+        flag: Some(Flag {
+            heading: Heading::Access,
+            value: "PATH",
+            more: "`wshd status` and its like find the server by it. Only the server's user and root may use it. Without a path \
+                   it is PID.sock in /run/wshd, in $XDG_RUNTIME_DIR/wshd or in /tmp/wshd-UID, the first that is there and is \
+                   the user's own.",
+            ..LONG_ONLY
+        }),
+        kind: ValueKind::SocketOrOff(|draft, path| {
+            draft.config.admin_socket = match path {
+                Some(path) => AdminSocket::At(path),
+                None => AdminSocket::Off,
+            };
+        }),
     },
     Setting {
         name: "users_file",

@@ -173,6 +173,7 @@ const OTHER_VARIABLES: &str = "
 | `TMPDIR` | `wshd`, `wshd dev` | Temporary directories are made there, instead of in `/tmp` |
 | `XDG_CACHE_HOME`, `HOME` | `wshd` | A place for private copies of handlers where `/var/tmp` is none: the first, or `~/.cache` |
 | `XDG_STATE_HOME`, `HOME` | `wshd dev --tls` | Where its certificate for localhost is kept: in `wshd` below the first, or below `~/.local/state` |
+| `XDG_RUNTIME_DIR` | `wshd`, `wshd status` and its like | Where the admin socket is made and looked for, in `wshd` below it |
 | `NO_COLOR` | `wshd` | If it is set, the log has no colours |
 | `WSHD` | tests of handlers | The `wshd` that a test starts |
 ";

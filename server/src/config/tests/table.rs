@@ -80,6 +80,7 @@ fn of_setting<T>(section: Section, setting: &'static Setting<T>) -> Row {
     let kind = match &setting.kind {
         ValueKind::Path { wanted, .. } if wanted.starts_with("a directory") => "a directory",
         ValueKind::Path { .. } => "a file",
+        ValueKind::SocketOrOff(_) => "a path, or `off`",
         ValueKind::Truth(_) => "`true`, `false`",
         ValueKind::Word(words) => &words
             .iter()
@@ -223,6 +224,7 @@ fn what_applies_after_a_restart_is_what_a_running_server_asks_one_for() {
     let mut after = before.clone();
     after.listen.pop();
     after.stage_dir = Some("/elsewhere".into());
+    after.admin_socket = AdminSocket::Off;
 
     let rows = rows().into_iter();
     // There is one kind of engine, so no file can ask for another.

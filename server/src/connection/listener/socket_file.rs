@@ -19,7 +19,7 @@ use super::binding::WhyNot;
 
 /// The file of a socket that is open. It is removed when this is dropped, if it still is that file.
 #[derive(Debug)]
-pub(super) struct SocketFile {
+pub(crate) struct SocketFile {
     path: PathBuf,
     identity: FileIdentity,
 }
@@ -59,7 +59,7 @@ impl SocketFile {
 }
 
 /// Makes a socket that listens at `path`. Its file has `mode` from the first moment at which it can be connected to.
-pub(super) fn bind(path: &Path, mode: u32, backlog: i32) -> Result<(Socket, SocketFile), WhyNot> {
+pub(crate) fn bind(path: &Path, mode: u32, backlog: i32) -> Result<(Socket, SocketFile), WhyNot> {
     let directory = path.parent().unwrap_or(Path::new("/"));
     let lock = match File::open(directory) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Err(WhyNot::NoDirectory),

@@ -15,9 +15,9 @@ use crate::config::{Config, ConfigError, Reading};
 use crate::logging;
 use crate::plugin::trust;
 use crate::process::regular_file::is_absence;
-use crate::reload::Reread;
 use crate::reload::belief::Observation;
 use crate::reload::scan::Stamp;
+use crate::reload::{ReloadOrder, Reread};
 
 /// What is known of the configuration file.
 pub(super) struct ConfigFile {
@@ -170,6 +170,28 @@ impl Reconciler {
         self.config_file.request = Some((asked, at));
         self.due(at);
         at <= now
+    }
+
+    /// Begins what an operator wants to know the outcome of.
+    pub(super) fn reload(&mut self, order: ReloadOrder) {
+        let mut faults = Vec::new();
+        match order.handler {
+            None => {
+                self.reread(Asker::Operator);
+                self.certificates.hurry();
+                let refused = self.config_file.refused.iter();
+                // One fault may stand under the file and under its place.
+                faults.extend(refused.map(|(_, failure)| failure.told.clone()));
+                faults.dedup();
+            }
+            Some(handler) => {
+                self.observe_each(&Observation::Reconfigured, |_, file| file.name == handler);
+                self.to_load_anew.insert(handler);
+            }
+        }
+        let _ = order.config_faults.send(faults);
+        self.observe_each(&Observation::Hurried, |_, _| true);
+        self.waiters.join(order.changes);
     }
 
     /// Reads the configuration again if that was asked for, or if its file has changed and was left alone

@@ -61,6 +61,10 @@ impl Reconciler {
                     self.observe_each(&Observation::Hurried, |_, _| true);
                     self.waiters.join(reply);
                 }
+                Order::Reload(order) => {
+                    looks = true;
+                    self.reload(order);
+                }
                 Order::Reread(asked) => looks |= self.ask_to_reread(asked, Instant::now()),
                 Order::Loaded(finished) => {
                     self.finish(finished);

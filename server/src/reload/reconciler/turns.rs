@@ -78,12 +78,16 @@ impl Reconciler {
         let Some(read) = self.reading.of(path, stamp.bytes, &self.orders) else {
             return; // the end of the reading is a reason to go on
         };
+        // Whatever is decided of its content now, it was looked at anew.
+        let is_wanted_anew = self.to_load_anew.remove(&name);
         let mut fit = None;
         let result = match read {
             Err(NotRead::Io(error)) if error.kind() == io::ErrorKind::NotFound => ReadResult::Gone,
             Err(error) => ReadResult::Failed(error.into()),
             Ok(content) if content.stamp != stamp => ReadResult::Changed,
-            Ok(content) if self.serves_content(&name, &content, config) => ReadResult::Serving,
+            Ok(content) if !is_wanted_anew && self.serves_content(&name, &content, config) => {
+                ReadResult::Serving
+            }
             Ok(mut content) => {
                 let about = content.about.take();
                 match about.unwrap_or_else(|| inspect(&content.bytes)) {

@@ -1,0 +1,59 @@
+//! What an operator may ask of a server that runs, and have it do, at the admin socket.
+//!
+//! The socket speaks HTTP/1.1 and JSON, one request a connection. Only the server's own user and root may use it. All that
+//! is done for it is bounded: connections, the bytes of a request, and the time for each step.
+
+mod actions;
+mod answers;
+mod connection;
+pub(crate) mod json;
+pub(crate) mod place;
+pub(crate) mod request;
+pub(crate) mod socket;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use crate::connection::listener::Listeners;
+use crate::connection::server::Server;
+use crate::reload::Control;
+use crate::shared::Shared;
+
+/// What requests of operators are answered from.
+pub(crate) struct Admin {
+    server: Arc<Server>,
+    shared: Arc<Shared>,
+    control: Arc<Control>,
+    /// Where the server listens.
+    listeners: Arc<Listeners>,
+    /// Where this is asked.
+    socket: Option<PathBuf>,
+    began: Instant,
+    began_at: SystemTime,
+    /// How many reloads may wait for their outcome at a time: each holds a thread.
+    reloads: tokio::sync::Semaphore,
+}
+
+impl Admin {
+    pub(crate) fn new(
+        server: Arc<Server>,
+        shared: Arc<Shared>,
+        control: Arc<Control>,
+        listeners: Arc<Listeners>,
+        socket: Option<PathBuf>,
+    ) -> Arc<Admin> {
+        Arc::new(Admin {
+            server,
+            shared,
+            control,
+            listeners,
+            socket,
+            began: Instant::now(),
+            began_at: SystemTime::now(),
+            reloads: tokio::sync::Semaphore::new(RELOADS_MAX),
+        })
+    }
+}
+
+const RELOADS_MAX: usize = 4;

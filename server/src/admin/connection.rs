@@ -1,0 +1,115 @@
+//! One connection of an operator: reads a request, answers it, and ends.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::timeout;
+
+use super::request::{AdminRequest, RequestFault};
+use super::{Admin, json};
+use crate::http::head::Head;
+use crate::http::response::ResponseHead;
+
+/// What is answered.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) body: Value,
+}
+
+impl Answer {
+    pub(super) fn good(body: Value) -> Answer {
+        Answer { status: 200, body }
+    }
+
+    /// A sentence that says why nothing was done.
+    pub(super) fn fault(status: u16, sentence: &str) -> Answer {
+        Answer {
+            status,
+            body: json!({ "error": sentence }),
+        }
+    }
+}
+
+/// Serves one connection. `is_asked` becomes true when its request is whole.
+pub(super) async fn serve(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    admin: Arc<Admin>,
+    is_asked: &AtomicBool,
+) {
+    let head = match timeout(HEAD_TIMEOUT, read_head(&mut stream)).await {
+        Ok(Ok(Some(head))) => Ok(head),
+        // Nothing was asked.
+        Ok(Ok(None)) => return,
+        Ok(Err(fault)) => Err(fault),
+        Err(_) => Err(RequestFault::Late),
+    };
+    is_asked.store(true, Ordering::Relaxed);
+    let (answer, has_body) = match head {
+        Ok(head) => (answer(&head, &admin).await, head.method() != b"HEAD"),
+        Err(fault) => (Answer::fault(fault.status(), &fault.to_string()), true),
+    };
+    let body = json::text(&answer.body) + "\n";
+    let mut head = ResponseHead::new(answer.status);
+    head.line("Content-Type", "application/json");
+    head.number("Content-Length", body.len() as u64);
+    head.line("Cache-Control", "no-store");
+    head.line("Connection", "close");
+    let mut bytes = head.into_bytes();
+    if has_body {
+        bytes.extend_from_slice(body.as_bytes());
+    }
+    let sent = async {
+        stream.write_all(&bytes).await?;
+        stream.shutdown().await?;
+        // With bytes unread, the system would tell the peer of an error before it has read the answer.
+        let mut rest = [0; 1024];
+        while stream.read(&mut rest).await? > 0 {}
+        std::io::Result::Ok(())
+    };
+    // The peer may be gone.
+    let _ = timeout(SEND_TIMEOUT, sent).await;
+}
+
+async fn answer(head: &Head, admin: &Arc<Admin>) -> Answer {
+    match AdminRequest::parse(head.method(), head.target()) {
+        Ok(request) => admin.answer(request).await,
+        Err(fault) => Answer::fault(fault.status(), &fault.to_string()),
+    }
+}
+
+/// Reads the head of a request; `None` if the peer ends before it begins one. A body is not read.
+async fn read_head(stream: &mut (impl AsyncRead + Unpin)) -> Result<Option<Head>, RequestFault> {
+    let mut received = Vec::new();
+    loop {
+        let before = received.len();
+        let read = stream.read_buf(&mut received).await;
+        match read {
+            Ok(0) | Err(_) if received.is_empty() => return Ok(None),
+            Ok(0) | Err(_) => return Err(RequestFault::Malformed),
+            Ok(_) => {}
+        }
+        if let Some(end) = Head::end(&received, before) {
+            received.truncate(end);
+            let head = Head::parse(received.into(), HEAD_LINES_MAX);
+            return head.map(Some).map_err(|_| RequestFault::Malformed);
+        }
+        // A request that is none never has the end of a head.
+        if crate::http::head::first_bytes::judge(&received, before).is_err() {
+            return Err(RequestFault::Malformed);
+        }
+        if received.len() >= HEAD_BYTES_MAX {
+            return Err(RequestFault::TooLong);
+        }
+    }
+}
+
+/// How long the head of a request may take.
+pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const HEAD_BYTES_MAX: usize = 8 * 1024;
+const HEAD_LINES_MAX: usize = 64;
+/// How long the peer may take to read the answer, and to end.
+const SEND_TIMEOUT: Duration = Duration::from_secs(5);

@@ -1,0 +1,163 @@
+//! The admin socket: made at the start, and accepts as long as the server lives.
+
+use std::collections::VecDeque;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use rustix::process::geteuid;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::task::AbortHandle;
+use tracing::{info, warn};
+
+use super::{Admin, connection, place};
+use crate::config::{AdminSocket, Config};
+use crate::connection::listener::binding::WhyNot;
+use crate::connection::listener::socket_file::{self, SocketFile};
+use crate::connection::log_rate::LogRateLimit;
+use crate::sessions::peer::PeerProcess;
+
+/// The socket of a server that runs. Its file is removed with it.
+#[derive(Debug)]
+pub(crate) struct AdminListener {
+    // While the socket is open, no other server takes its file over.
+    _file: SocketFile,
+    socket: UnixListener,
+    path: PathBuf,
+}
+
+/// Why there is no admin socket at the path of the configuration.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot make the admin socket `{}`: {why}", path.display())]
+pub struct AdminSocketError {
+    path: PathBuf,
+    why: WhyNot,
+}
+
+impl AdminListener {
+    /// Makes the socket that the configuration wants. Where it leaves the path to the server, one that cannot be made is
+    /// no reason not to serve: the log says so.
+    pub(crate) fn bind(config: &Config) -> Result<Option<AdminListener>, AdminSocketError> {
+        match &config.admin_socket {
+            AdminSocket::Off => Ok(None),
+            AdminSocket::At(path) => AdminListener::bind_at(path).map(Some),
+            AdminSocket::Automatic => {
+                let Some(path) = place::choose() else {
+                    warn!(
+                        "there is no directory for an admin socket, commands of operators are not taken; `admin_socket` names a path"
+                    );
+                    return Ok(None);
+                };
+                let bound = AdminListener::bind_at(&path);
+                if let Err(error) = &bound {
+                    warn!(%error, "commands of operators are not taken");
+                }
+                Ok(bound.ok())
+            }
+        }
+    }
+
+    fn bind_at(path: &Path) -> Result<AdminListener, AdminSocketError> {
+        let fault = |why| AdminSocketError {
+            path: path.to_owned(),
+            why,
+        };
+        let (socket, file) = socket_file::bind(path, MODE, BACKLOG).map_err(fault)?;
+        let socket = std::os::unix::net::UnixListener::from(std::os::fd::OwnedFd::from(socket));
+        let listen = |socket: std::os::unix::net::UnixListener| {
+            socket.set_nonblocking(true)?;
+            UnixListener::from_std(socket)
+        };
+        let socket = listen(socket).map_err(|error: io::Error| fault(error.into()))?;
+        let path = path.to_owned();
+        Ok(AdminListener {
+            _file: file,
+            socket,
+            path,
+        })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Accepts for ever.
+    pub(crate) async fn run(self, admin: Arc<Admin>) {
+        info!(path = %self.path.display(), "commands of operators are taken");
+        let mut open = OpenConnections::default();
+        let refusals = LogRateLimit::new(1);
+        loop {
+            let stream = match self.socket.accept().await {
+                Ok((stream, _)) => stream,
+                Err(_) => {
+                    // No descriptor is left, most likely. The listeners of sessions tell that.
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            let process = PeerProcess::of(&stream);
+            if !process.is_some_and(may_command) {
+                let uid = process.map(|it| it.uid);
+                refusals.log(
+                    || warn!(?uid, "admin socket: another user's command is not taken"),
+                    |times| {
+                        warn!(
+                            times,
+                            "admin socket: more commands of other users are not taken"
+                        )
+                    },
+                );
+                continue;
+            }
+            open.serve(stream, &admin);
+        }
+    }
+}
+
+/// Whether the process runs as the server's user or as root.
+fn may_command(process: PeerProcess) -> bool {
+    process.uid == 0 || process.uid == geteuid().as_raw()
+}
+
+/// The connections that are open, the oldest first.
+#[derive(Default)]
+struct OpenConnections(VecDeque<OpenConnection>);
+
+struct OpenConnection {
+    task: AbortHandle,
+    /// Whether its request is whole.
+    is_asked: Arc<AtomicBool>,
+}
+
+impl OpenConnections {
+    /// Serves a new connection. Where there are too many, the oldest that has not asked yet gives way, or else the new
+    /// one does.
+    fn serve(&mut self, stream: UnixStream, admin: &Arc<Admin>) {
+        self.0.retain(|open| !open.task.is_finished());
+        if self.0.len() >= CONNECTIONS_MAX {
+            let waits = |open: &OpenConnection| !open.is_asked.load(Ordering::Relaxed);
+            let Some(oldest) = self.0.iter().position(waits) else {
+                return;
+            };
+            if let Some(evicted) = self.0.remove(oldest) {
+                evicted.task.abort();
+            }
+        }
+        let is_asked = Arc::new(AtomicBool::new(false));
+        let (admin, asked) = (admin.clone(), is_asked.clone());
+        let task = tokio::spawn(async move { connection::serve(stream, admin, &asked).await });
+        self.0.push_back(OpenConnection {
+            task: task.abort_handle(),
+            is_asked,
+        });
+    }
+}
+
+/// The server's user only, and root.
+const MODE: u32 = 0o600;
+const BACKLOG: i32 = 64;
+/// How many connections are served at a time.
+const CONNECTIONS_MAX: usize = 16;
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);

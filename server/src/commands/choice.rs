@@ -1,0 +1,139 @@
+//! Which server a command is for.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::client::{Client, NoAnswer};
+use super::report;
+use crate::admin::place;
+use crate::config::{AdminSocket, Config, Flags, LastGood, ServerChoice};
+
+/// Why no server was chosen.
+#[derive(Debug)]
+pub(super) enum Choosing {
+    /// None answers that could be meant.
+    NoServer(String),
+    /// This user may not ask it.
+    Refused(String),
+    /// Several could be meant: a sentence, and a line for each.
+    Several(String),
+}
+
+/// The server that is meant.
+pub(super) fn choose(choice: &ServerChoice) -> Result<Client, Choosing> {
+    if let Some(socket) = &choice.socket {
+        return Ok(Client::new(socket));
+    }
+    let config = configuration(choice.config.as_deref())?;
+    if let Some(AdminSocket::Off) = config.as_ref().map(|it| &it.admin_socket) {
+        let why = "the configuration switches the admin socket off: `admin_socket`";
+        return Err(Choosing::NoServer(why.to_owned()));
+    }
+    if let Some(AdminSocket::At(path)) = config.as_ref().map(|it| &it.admin_socket)
+        && choice.port.is_none()
+    {
+        return Ok(Client::new(path));
+    }
+    let mut found = Vec::new();
+    let mut refused = None;
+    for socket in place::candidates() {
+        let client = Client::new(&socket);
+        match client.get("/status") {
+            Ok(status) => found.push((client, status)),
+            Err(NoAnswer::Refused(why)) => refused = Some(why),
+            // One that a killed server has left, for example.
+            Err(_) => {}
+        }
+    }
+    let is_any = !found.is_empty();
+    found.retain(|(_, status)| is_meant(status, choice));
+    match (found.len(), refused) {
+        (1, _) => Ok(found.remove(0).0),
+        (0, Some(why)) => Err(Choosing::Refused(why)),
+        (0, None) => Err(Choosing::NoServer(match is_any {
+            true => "no server that runs listens there or has that configuration; `wshd status` lists them".to_owned(),
+            false => "no server of this user runs; `--socket PATH` names the admin socket of another one".to_owned(),
+        })),
+        (_, _) => Err(Choosing::Several(several(&found))),
+    }
+}
+
+/// The configuration of a server that would be started here, or of the file that is named. It may not be readable here.
+fn configuration(file: Option<&Path>) -> Result<Option<Config>, Choosing> {
+    let flags = match file {
+        Some(file) => Flags::of_file(file),
+        None => Flags::default(),
+    };
+    if let Some(file) = file
+        && let Err(error) = std::fs::metadata(file)
+    {
+        let why = format!("cannot read `{}`: {error}", file.display());
+        return Err(Choosing::Refused(why));
+    }
+    let working_dir = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
+    let read = flags.read_again(&working_dir, &mut LastGood::default());
+    // A broken file says nothing of the server that runs.
+    Ok(read.ok().map(|reading| reading.config))
+}
+
+fn is_meant(status: &Value, choice: &ServerChoice) -> bool {
+    let listens_on = |port: u16| {
+        let listen = status["listen"].as_array().into_iter().flatten();
+        let mut texts = listen.filter_map(Value::as_str);
+        texts.any(|text| text.ends_with(&format!(":{port}")))
+    };
+    let is_port = choice.port.is_none_or(listens_on);
+    let is_file = choice.config.as_ref().is_none_or(|wanted| {
+        let found = status["config_file"].as_str().map(Path::new);
+        let real = |path: &Path| path.canonicalize().ok();
+        found.is_some_and(|found| {
+            found == wanted || real(found).is_some() && real(found) == real(wanted)
+        })
+    });
+    is_port && is_file
+}
+
+fn several(found: &[(Client, Value)]) -> String {
+    let mut text = format!(
+        "{} servers run; `--port`, `--config` or `--socket` says which one is meant:",
+        found.len()
+    );
+    for (client, status) in found {
+        text += &format!("\n  {}", report::server(client.socket(), status));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_server_is_chosen_by_a_port_and_by_its_file() {
+        let status = json!({
+            "listen": ["127.0.0.1:9998", "tls:[::1]:443", "unix:/a:80"],
+            "config_file": "/etc/wshd/config.toml",
+        });
+        let choice = |port, config: Option<&str>| ServerChoice {
+            socket: None,
+            port,
+            config: config.map(PathBuf::from),
+        };
+        for (port, config, expected) in [
+            (None, None, true),
+            (Some(9998), None, true),
+            (Some(443), Some("/etc/wshd/config.toml"), true),
+            (Some(998), None, false),
+            (Some(9998), Some("/etc/other.toml"), false),
+        ] {
+            assert_eq!(
+                is_meant(&status, &choice(port, config)),
+                expected,
+                "{port:?} {config:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Asks a server at its admin socket.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::process::geteuid;
+use serde_json::Value;
+
+use crate::sessions::peer::PeerProcess;
+
+/// A server, by its admin socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Client {
+    socket: PathBuf,
+}
+
+/// Why a server has not answered as it should.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NoAnswer {
+    /// It has answered that it does not do it.
+    #[error("{0}")]
+    Refused(String),
+    #[error("no server answers at `{}`: {error}", socket.display())]
+    NoServer { socket: PathBuf, error: io::Error },
+    #[error("`{}` is not of this user's server: it belongs to the user with the number {uid}", socket.display())]
+    OfAnother { socket: PathBuf, uid: u32 },
+    #[error("the server at `{}` {what}", socket.display())]
+    Odd { socket: PathBuf, what: &'static str },
+}
+
+impl Client {
+    pub(super) fn new(socket: &Path) -> Client {
+        let socket = socket.to_owned();
+        Client { socket }
+    }
+
+    pub(super) fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    pub(super) fn get(&self, path: &str) -> Result<Value, NoAnswer> {
+        self.ask("GET", path, ANSWER_TIMEOUT)
+    }
+
+    pub(super) fn post(&self, path: &str) -> Result<Value, NoAnswer> {
+        // A reload waits for the code of handlers.
+        self.ask("POST", path, ACTION_TIMEOUT)
+    }
+
+    fn ask(&self, method: &str, path: &str, limit: Duration) -> Result<Value, NoAnswer> {
+        let odd = |what| NoAnswer::Odd {
+            socket: self.socket.clone(),
+            what,
+        };
+        let mut stream = self.connect()?;
+        let request =
+            format!("{method} {path} HTTP/1.1\r\nHost: wshd\r\nConnection: close\r\n\r\n");
+        let asked = stream.set_read_timeout(Some(limit));
+        let asked = asked.and_then(|()| stream.set_write_timeout(Some(limit)));
+        let asked = asked.and_then(|()| stream.write_all(request.as_bytes()));
+        asked.map_err(|_| odd("ended the connection"))?;
+        let mut answer = Vec::new();
+        match stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer) {
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                return Err(odd("does not answer in time"));
+            }
+            Err(_) => return Err(odd("ended the connection")),
+        }
+        let (is_good, body) = parse(&answer).ok_or_else(|| odd("gave no answer"))?;
+        match is_good {
+            true => Ok(body),
+            false => {
+                let why = body["error"].as_str().unwrap_or("the server refuses it");
+                Err(NoAnswer::Refused(why.to_owned()))
+            }
+        }
+    }
+
+    fn connect(&self) -> Result<UnixStream, NoAnswer> {
+        let socket = self.socket.clone();
+        let stream = match UnixStream::connect(&self.socket) {
+            Ok(stream) => stream,
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                return Err(NoAnswer::Refused(format!(
+                    "the admin socket `{}` is for its server's user and root only",
+                    socket.display()
+                )));
+            }
+            Err(error) => return Err(NoAnswer::NoServer { socket, error }),
+        };
+        // What another user's process answers must not be taken for the server.
+        let own = geteuid().as_raw();
+        match PeerProcess::of(&stream) {
+            Some(process) if own != 0 && process.uid != own && process.uid != 0 => {
+                let uid = process.uid;
+                Err(NoAnswer::OfAnother { socket, uid })
+            }
+            _ => Ok(stream),
+        }
+    }
+}
+
+/// Whether a response is a good one, and its body.
+fn parse(answer: &[u8]) -> Option<(bool, Value)> {
+    let text = std::str::from_utf8(answer).ok()?;
+    let (head, body) = text.split_once("\r\n\r\n")?;
+    let status = head.strip_prefix("HTTP/1.1 ")?.split(' ').next()?;
+    let body = serde_json::from_str(body).ok()?;
+    Some((status == "200", body))
+}
+
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+const ACTION_TIMEOUT: Duration = Duration::from_secs(70);
+/// An answer with a thousand sessions of long paths is far below.
+const ANSWER_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_read_with_its_status_and_anything_else_is_none() {
+        let good = "HTTP/1.1 200 OK\r\nA: b\r\n\r\n{\"a\":1}\n";
+        assert_eq!(
+            parse(good.as_bytes()),
+            Some((true, serde_json::json!({ "a": 1 })))
+        );
+        let refused = "HTTP/1.1 404 Not Found\r\n\r\n{}";
+        assert_eq!(
+            parse(refused.as_bytes()),
+            Some((false, serde_json::json!({})))
+        );
+        for odd in [
+            "",
+            "SSH-2.0\r\n\r\n{}",
+            "HTTP/1.1 200 OK\r\n\r\n{",
+            "HTTP/1.1 200 OK",
+        ] {
+            assert_eq!(parse(odd.as_bytes()), None, "{odd:?}");
+        }
+    }
+}
