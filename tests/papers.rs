@@ -125,6 +125,50 @@ fn every_fuzz_target_calls_a_function_that_exists_and_is_in_the_table() {
     }
 }
 
+#[test]
+fn every_test_of_abuse_has_its_row_and_what_holds_it_exists() {
+    let read = |path: &str| fs::read_to_string(root().join(path)).expect("a file");
+    let readme = read("tests/abuse/README.md");
+    let table = read("tests/abuse/src/table.rs");
+    let sources: Vec<String> = ["tests", "server/src"]
+        .iter()
+        .flat_map(|directory| files(&root().join(directory), ".rs"))
+        .map(|path| fs::read_to_string(path).expect("a source"))
+        .collect();
+    let exists = |shown: &str| match shown.split(' ').next() {
+        Some("cargo") => true,
+        Some(path) if path.contains('/') => root().join(path).exists(),
+        _ => {
+            let function = format!("fn {shown}(");
+            sources.iter().any(|source| source.contains(&function))
+        }
+    };
+
+    let rows = readme.lines().filter_map(|line| line.strip_prefix("| "));
+    let numbered = rows.filter(|row| row.starts_with(|it: char| it.is_ascii_digit()));
+    let mut numbers = Vec::new();
+    for row in numbered {
+        let cells: Vec<&str> = row.trim_end_matches(" |").split(" | ").collect();
+        let [number, _, criterion, _, result, held_by] = cells[..] else {
+            panic!("{row}");
+        };
+        numbers.push(number.parse::<usize>().expect("a number"));
+        assert!(!criterion.is_empty() && !result.is_empty(), "{row}");
+        for shown in held_by.split('`').skip(1).step_by(2) {
+            assert!(
+                exists(shown),
+                "test {number} names `{shown}`, which does not exist"
+            );
+            // The page is written from the table.
+            assert!(
+                table.contains(&format!("\"{shown}\"")),
+                "the table lacks `{shown}`"
+            );
+        }
+    }
+    assert_eq!(numbers, (1..=54).collect::<Vec<_>>());
+}
+
 /// The paper for those who come from pywebsocket.
 fn pywebsocket() -> String {
     fs::read_to_string(root().join("PYWEBSOCKET.md")).expect("PYWEBSOCKET.md")

@@ -1,0 +1,82 @@
+//! wshd and the plugins that it serves under attack, as cargo builds them.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::Result;
+
+/// The program, and the directory of the plugins.
+#[derive(Clone, Debug)]
+pub(crate) struct Artifacts {
+    pub(crate) server: PathBuf,
+    plugins: PathBuf,
+}
+
+impl Artifacts {
+    /// Takes a server that is built, with the plugins that lie beside it.
+    pub(crate) fn at(server: &Path) -> Result<Artifacts> {
+        let server = server
+            .canonicalize()
+            .map_err(|error| format!("cannot find `{}`: {error}", server.display()))?;
+        let plugins = server.parent().unwrap_or(Path::new("/")).to_owned();
+        let artifacts = Artifacts { server, plugins };
+        match PLUGINS.iter().find(|it| !artifacts.plugin(it).exists()) {
+            Some(missing) => Err(format!(
+                "`{}` is not there; build it with `cargo build -p {missing}` in the profile of the server",
+                artifacts.plugin(missing).display()
+            )
+            .into()),
+            None => Ok(artifacts),
+        }
+    }
+
+    /// Builds the server and the plugins with the profile that this program was built with.
+    pub(crate) fn build() -> Result<Artifacts> {
+        let program = std::env::current_exe()?;
+        let own = program.parent().ok_or("no directory")?;
+        let target = own.parent().ok_or("no target directory")?;
+        // The directory of the profile `dev` has another name.
+        let profile = match own.file_name().and_then(|it| it.to_str()) {
+            None | Some("debug") => "dev",
+            Some(profile) => profile,
+        };
+        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
+        cargo
+            .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+            .args(["build", "--quiet", "--profile", profile, "-p", "wshd"])
+            .args(PLUGINS.iter().flat_map(|plugin| ["-p", plugin]))
+            .arg("--target-dir")
+            .arg(target);
+        if !cargo.status()?.success() {
+            return Err("cargo cannot build wshd and its plugins, see above".into());
+        }
+        Artifacts::at(&own.join("wshd"))
+    }
+
+    pub(crate) fn plugin(&self, name: &str) -> PathBuf {
+        self.plugins.join(format!("lib{name}.so"))
+    }
+
+    /// The bytes of a plugin in which one text is another one of its length: a build of its own.
+    pub(crate) fn patched(&self, name: &str, from: &str, to: &str) -> Result<Vec<u8>> {
+        let mut bytes = std::fs::read(self.plugin(name))?;
+        let places: Vec<usize> = (0..bytes.len().saturating_sub(from.len()))
+            .filter(|at| bytes[*at..].starts_with(from.as_bytes()))
+            .collect();
+        if places.is_empty() || from.len() != to.len() {
+            return Err(format!("`{from}` cannot be replaced in `{name}`").into());
+        }
+        for at in places {
+            bytes[at..at + to.len()].copy_from_slice(to.as_bytes());
+        }
+        Ok(bytes)
+    }
+}
+
+const PLUGINS: [&str; 5] = [
+    "async_flood_wsh",
+    "echo_wsh",
+    "fan_wsh",
+    "features_wsh",
+    "ledger_wsh",
+];

@@ -1,0 +1,150 @@
+//! What a test finds, and what every test asks for besides its own criterion.
+
+use std::time::{Duration, Instant};
+
+use crate::prober::{Probe, Prober};
+use crate::server::{Server, Usage};
+use crate::wire::Peer;
+use crate::{Result, quietly};
+
+/// The findings of one test, in order.
+#[derive(Debug, Default)]
+pub(crate) struct Checks {
+    figures: Vec<String>,
+    faults: Vec<String>,
+}
+
+impl Checks {
+    /// A figure, and whether it is what the criterion wants.
+    pub(crate) fn holds(&mut self, figure: impl Into<String>, holds: bool) {
+        let figure = figure.into();
+        if !holds {
+            self.faults.push(figure.clone());
+        }
+        self.figures.push(figure);
+    }
+
+    /// A figure that the criterion says nothing of.
+    pub(crate) fn note(&mut self, figure: impl Into<String>) {
+        self.figures.push(figure.into());
+    }
+
+    pub(crate) fn figure(&self) -> String {
+        self.figures.join("; ")
+    }
+
+    /// What does not hold.
+    pub(crate) fn faults(&self) -> &[String] {
+        &self.faults
+    }
+}
+
+/// Runs an attack while a prober echoes. Afterwards descriptors and memory are back where they were, and nothing has panicked.
+pub(crate) fn under_attack(
+    server: &Server,
+    checks: &mut Checks,
+    attack: impl FnOnce(&mut Checks) -> Result<()> + Send,
+) -> Result<()> {
+    let baseline = Baseline::take(server)?;
+    let prober = Prober::start(server.port)?;
+    let done = std::thread::scope(|scope| {
+        let attacking = scope.spawn(|| {
+            quietly();
+            attack(checks)
+        });
+        attacking.join().map_err(|_| "the attack has panicked")?
+    });
+    let probe = prober.finish()?;
+    done?;
+    checks.probe(probe);
+    baseline.check(server, checks)
+}
+
+impl Checks {
+    pub(crate) fn probe(&mut self, probe: Probe) {
+        let Probe {
+            echoes,
+            errors,
+            p99,
+            longest,
+        } = probe;
+        let figure = format!(
+            "prober: {echoes} echoes, {errors} errors, p99 {}, longest {}",
+            ms(p99),
+            ms(longest)
+        );
+        self.holds(figure, errors == 0 && echoes > 0 && p99 < P99_MAX);
+    }
+}
+
+/// What a server has before an attack.
+pub(crate) struct Baseline {
+    before: Usage,
+}
+
+impl Baseline {
+    /// Lets the server make what it makes once, and looks.
+    pub(crate) fn take(server: &Server) -> Result<Baseline> {
+        let mut peers = Vec::new();
+        for _ in 0..64 {
+            peers.push(Peer::open(server.port, "/echo")?);
+        }
+        for peer in &mut peers {
+            peer.ask(&[7; 4096])?;
+        }
+        drop(peers);
+        std::thread::sleep(Duration::from_millis(300));
+        let before = server.usage()?;
+        Ok(Baseline { before })
+    }
+
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        self.before.resident_bytes
+    }
+
+    /// Waits for the server to come back to it.
+    pub(crate) fn check(&self, server: &Server, checks: &mut Checks) -> Result<()> {
+        let ended = Instant::now();
+        let before = self.before;
+        let descriptors_max = before.descriptors + before.descriptors.div_ceil(20);
+        let (usage, is_back) = loop {
+            let usage = server.usage()?;
+            let is_back = usage.descriptors <= descriptors_max
+                && usage.resident_bytes <= before.resident_bytes + GROWTH_MAX;
+            if is_back || ended.elapsed() > BACK_WITHIN {
+                break (usage, is_back);
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        };
+        let figure = format!(
+            "{:.1} s later {} descriptors of {} before, {:+.1} MiB resident",
+            ended.elapsed().as_secs_f64(),
+            usage.descriptors,
+            before.descriptors,
+            mib(usage.resident_bytes) - mib(before.resident_bytes),
+        );
+        self.panics(server, checks);
+        checks.holds(figure, is_back);
+        Ok(())
+    }
+
+    fn panics(&self, server: &Server, checks: &mut Checks) {
+        let log = server.log();
+        let panics = log.lines().filter(|line| line.contains("panic")).count();
+        if panics > 0 {
+            checks.holds(format!("{panics} panics in the log"), false);
+        }
+    }
+}
+
+pub(crate) fn ms(time: Duration) -> String {
+    format!("{:.1} ms", time.as_secs_f64() * 1e3)
+}
+
+pub(crate) fn mib(bytes: u64) -> f64 {
+    bytes as f64 / (1024.0 * 1024.0)
+}
+
+const P99_MAX: Duration = Duration::from_millis(50);
+const GROWTH_MAX: u64 = 8 << 20;
+const BACK_WITHIN: Duration = Duration::from_secs(10);

@@ -1,0 +1,225 @@
+//! All at once: ten thousand sessions that are idle, every attack beside them, and a stop with all of them at the end.
+
+use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use crate::cases::descriptors::Crowd;
+use crate::cases::{crowds, logs, malformed, pings, readers, signals, slow_heads};
+use crate::checks::{Baseline, Checks, under_attack};
+use crate::prober::Prober;
+use crate::server::{Server, Setup};
+use crate::swarm::Swarm;
+use crate::wire::{FIN, Peer, connect, frame, opening};
+use crate::{Lab, Result, quietly};
+
+/// How much of each attack.
+struct Plan {
+    idle: usize,
+    slow_heads: usize,
+    churn: usize,
+    rounds: usize,
+    hangups: u32,
+    seconds: u64,
+}
+
+pub(crate) fn run(lab: &Lab, checks: &mut Checks) -> Result<()> {
+    let long = Plan {
+        idle: 10_000,
+        slow_heads: 1_000,
+        churn: 10_000,
+        rounds: 20,
+        hangups: 1_000,
+        seconds: 30,
+    };
+    let short = Plan {
+        idle: 1_000,
+        slow_heads: 100,
+        churn: 1_000,
+        rounds: 3,
+        hangups: 100,
+        seconds: 5,
+    };
+    let plan = lab.either(long, short);
+    let setup = Setup {
+        plugins: &["echo_wsh", "fan_wsh"],
+        ..logs::on_a_small_disk()
+    };
+    let mut server = Server::start(&lab.artifacts, &setup)?;
+    // What so many sessions take once stays with the server.
+    drop(Swarm::opened(server.port, "/echo", plan.idle)?);
+    std::thread::sleep(Duration::from_secs(2));
+    let mut idle = Swarm::opened(server.port, "/echo", plan.idle)?;
+
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| -> Result<()> {
+        let idle = &mut idle;
+        let resting = scope.spawn(|| -> Result<()> {
+            quietly();
+            while !is_over.load(Ordering::Relaxed) {
+                crowds::answer_pings(idle, Duration::from_millis(500))?;
+            }
+            Ok(())
+        });
+        let done = under_attack(&server, checks, |checks| {
+            attack(lab, &server, &plan, checks)
+        });
+        is_over.store(true, Ordering::Relaxed);
+        resting
+            .join()
+            .map_err(|_| "the idle clients have panicked")??;
+        done
+    })?;
+    checks.holds(
+        format!(
+            "{} of {} idle sessions are still open",
+            idle.open(),
+            plan.idle
+        ),
+        idle.open() == plan.idle,
+    );
+    let stopped = signals::stop_with(&mut server, idle)?;
+    checks.holds(
+        format!(
+            "SIGTERM: {}, {} in {:.1} s",
+            stopped.codes(),
+            stopped.status,
+            stopped.took.as_secs_f64()
+        ),
+        stopped.total() == plan.idle
+            && stopped.status == "exit status: 0"
+            && stopped.took < Duration::from_secs(30),
+    );
+    Ok(())
+}
+
+/// Runs all attacks, each on a thread of its own. Tells what each found.
+fn attack(lab: &Lab, server: &Server, plan: &Plan, checks: &mut Checks) -> Result<()> {
+    let port = server.port;
+    let time = Duration::from_secs(plan.seconds);
+    std::thread::scope(|scope| -> Result<()> {
+        let attacks = [
+            scope.spawn(move || -> Result<Finding> {
+                let swarm = Swarm::connected(port, plan.slow_heads)?;
+                let (first, last) = slow_heads::drip(swarm, Duration::from_secs(40))?;
+                let said = format!(
+                    "{} slow heads closed between {first:.1} and {last:.1} s",
+                    plan.slow_heads
+                );
+                Ok((said, last <= 21.0))
+            }),
+            scope.spawn(move || churn(port, plan)),
+            scope.spawn(move || {
+                let mut reading = Swarm::opened(port, "/echo", 1)?;
+                let mut deaf = Swarm::opened(port, "/echo", 1)?;
+                let flooded = pings::ping_for(&mut reading, &mut deaf, time)?;
+                Ok((format!("{} Pings", flooded.pings), true))
+            }),
+            scope.spawn(move || {
+                let filled = readers::fill(server, 100, time)?;
+                let said = format!(
+                    "{} MiB to 100 slow readers, {} let go",
+                    filled.published >> 20,
+                    filled.let_go
+                );
+                Ok((said, filled.let_go > 0))
+            }),
+            scope.spawn(move || {
+                let all = malformed::all();
+                let count = all.len();
+                let found = malformed::send(port, all)?;
+                let said = format!(
+                    "{count} malformed handshakes, {} with another answer {}",
+                    found.faults.len(),
+                    found.faults.join(", ")
+                );
+                Ok((said, found.faults.is_empty()))
+            }),
+            scope.spawn(move || {
+                let began = Instant::now();
+                for number in 1..=plan.hangups {
+                    server.signal(Signal::SIGHUP)?;
+                    let next = began + Duration::from_millis(10) * number;
+                    std::thread::sleep(next.saturating_duration_since(Instant::now()));
+                }
+                Ok((
+                    format!(
+                        "{} SIGHUPs in {:.1} s",
+                        plan.hangups,
+                        began.elapsed().as_secs_f64()
+                    ),
+                    true,
+                ))
+            }),
+            scope.spawn(move || {
+                let filler = server.inside("logs").join("filler");
+                logs::fill(&filler)?;
+                std::thread::sleep(time / 2);
+                std::fs::remove_file(&filler)?;
+                Ok((
+                    format!("the log's disk was full for {} s", plan.seconds / 2),
+                    true,
+                ))
+            }),
+            scope.spawn(move || run_out(lab, time)),
+        ];
+        for attack in attacks {
+            let (said, holds) = attack.join().map_err(|_| "an attack has panicked")??;
+            checks.holds(said, holds);
+        }
+        Ok(())
+    })
+}
+
+/// What an attack found, and whether it is as it should be.
+type Finding = (String, bool);
+
+/// Opens and closes sessions, a thousand at a time.
+fn churn(port: u16, plan: &Plan) -> Result<Finding> {
+    let together = plan.churn.min(1_000);
+    let began = Instant::now();
+    for _ in 0..plan.churn * plan.rounds / together {
+        let mut begun = Vec::with_capacity(together);
+        for _ in 0..together {
+            let mut stream = connect(port)?;
+            stream.write_all(opening("/echo", "").as_bytes())?;
+            begun.push(stream);
+        }
+        for stream in begun {
+            Peer::opened(stream)?.send(&frame(FIN | 8, &1000u16.to_be_bytes()))?;
+        }
+    }
+    let seconds = began.elapsed().as_secs_f64();
+    let said = format!(
+        "{} × {} sessions came and went in {seconds:.0} s",
+        plan.churn, plan.rounds
+    );
+    Ok((said, true))
+}
+
+/// A second server, which has 256 descriptors, with a prober of its own.
+fn run_out(lab: &Lab, time: Duration) -> Result<Finding> {
+    let setup = Setup {
+        within: &["prlimit", "--nofile=256:256"],
+        ..Setup::default()
+    };
+    let server = Server::start(&lab.artifacts, &setup)?;
+    let baseline = Baseline::take(&server)?;
+    let prober = Prober::start(server.port)?;
+    let mut crowd = Crowd::new(400)?;
+    let began = Instant::now();
+    while began.elapsed() < time {
+        crowd.press(server.port)?;
+    }
+    drop(crowd);
+    let mut own = Checks::default();
+    own.probe(prober.finish()?);
+    baseline.check(&server, &mut own)?;
+    let said = format!(
+        "a server with 256 descriptors and 400 clients: {}",
+        own.figure()
+    );
+    Ok((said, own.faults().is_empty()))
+}

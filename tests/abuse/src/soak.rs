@@ -1,0 +1,358 @@
+//! A mixed load for long, while the handler is replaced every ten seconds.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use crate::checks::{Checks, mib};
+use crate::prober::Prober;
+use crate::server::{Server, Setup};
+use crate::swarm::{AllFrames, Came, Swarm};
+use crate::wire::{BINARY, CLOSE, FIN, PING, PONG, Peer, TEXT, frame};
+use crate::{Lab, Result, quietly};
+
+/// Runs the load for so many minutes.
+pub(crate) fn run(lab: &Lab, checks: &mut Checks, minutes: u64) -> Result<()> {
+    let setup = Setup {
+        plugins: &["echo_wsh", "fan_wsh", LEDGER],
+        config: "[limits]\nping_interval_ms = 5000\n",
+        ..Setup::default()
+    };
+    let server = Server::start(&lab.artifacts, &setup)?;
+    let prober = Prober::start(server.port)?;
+    let time = Duration::from_secs(60 * minutes);
+    // Threads that are made from here on take processors after the server and the prober.
+    let done = std::thread::scope(|scope| {
+        let loading = scope.spawn(|| {
+            quietly();
+            load(lab, &server, time)
+        });
+        loading.join().map_err(|_| "the load has panicked")?
+    });
+    let probe = prober.finish()?;
+    let (load, samples) = done?;
+    checks.probe(probe);
+    tell(checks, &load, &samples, time);
+    let log = server.log();
+    let panics = log
+        .lines()
+        .filter(|it| it.contains("panic") || it.contains("ERROR"))
+        .count();
+    checks.holds(
+        format!("{panics} panics and errors in the log"),
+        panics == 0,
+    );
+    Ok(())
+}
+
+fn load(lab: &Lab, server: &Server, time: Duration) -> Result<(Load, Vec<Sample>)> {
+    let mut load = Load::open(server.port)?;
+    let mut samples = Vec::new();
+    let began = Instant::now();
+    let (mut next_build, mut next_sample) = (began + BUILD_EVERY, began);
+    while began.elapsed() < time {
+        load.tick()?;
+        if Instant::now() >= next_build {
+            next_build += BUILD_EVERY;
+            load.builds += 1;
+            let build = format!("build-{:04}", load.builds % 10_000);
+            let bytes = lab.artifacts.patched(LEDGER, "build-0001", &build)?;
+            server.put(&format!("handlers/{LEDGER}.so"), &bytes)?;
+        }
+        if Instant::now() >= next_sample {
+            next_sample += SAMPLE_EVERY;
+            samples.push(Sample::take(server, began.elapsed())?);
+        }
+    }
+    Ok((load, samples))
+}
+
+fn tell(checks: &mut Checks, load: &Load, samples: &[Sample], time: Duration) {
+    checks.holds(
+        format!(
+            "{} messages and {} publications checked, {} errors of sequence {}",
+            load.answers, load.heard, load.faults, load.first_fault
+        ),
+        load.faults == 0 && load.answers > 0 && load.heard > 0,
+    );
+    checks.note(format!(
+        "{} sessions came and went, {} replacements",
+        load.churned,
+        load.builds - 1
+    ));
+    // What a server takes once, it has taken after a sixth of the time, and at most after ten minutes.
+    let warm = (time / 6).min(Duration::from_secs(600));
+    let warm: Vec<&Sample> = samples.iter().filter(|it| it.at >= warm).collect();
+    let (Some(first), Some(last)) = (warm.first(), warm.last()) else {
+        checks.holds("no samples", false);
+        return;
+    };
+    let points = |bytes: fn(&Sample) -> u64| -> Vec<(f64, f64)> {
+        let hours = |it: &Sample| it.at.as_secs_f64() / 3600.0;
+        warm.iter().map(|it| (hours(it), mib(bytes(it)))).collect()
+    };
+    let all = slope(&points(|it| it.resident_bytes));
+    let own = slope(&points(|it| it.resident_bytes - it.image_bytes));
+    let replaced = (last.images - first.images).max(1);
+    checks.note(format!(
+        "resident memory {:.1} MiB, {all:+.2} MiB an hour; images of {} retired generations {:.1} MiB, {:.0} KiB each",
+        mib(last.resident_bytes),
+        last.images,
+        mib(last.image_bytes),
+        (last.image_bytes as f64 - first.image_bytes as f64) / 1024.0 / replaced as f64,
+    ));
+    checks.holds(
+        format!(
+            "{own:+.2} MiB an hour apart from the images, by {} samples after the warm-up",
+            warm.len()
+        ),
+        own < 1.0,
+    );
+    let (low, high) = (
+        first.descriptors.min(last.descriptors),
+        first.descriptors.max(last.descriptors),
+    );
+    checks.holds(
+        format!("{low} to {high} descriptors"),
+        high - low <= low / 20 + 8,
+    );
+}
+
+/// What the server has at a moment.
+struct Sample {
+    at: Duration,
+    resident_bytes: u64,
+    /// Memory of mapped libraries of the handler that is replaced, which is never unmapped.
+    image_bytes: u64,
+    images: usize,
+    descriptors: usize,
+}
+
+impl Sample {
+    fn take(server: &Server, at: Duration) -> Result<Sample> {
+        let usage = server.usage()?;
+        let (mut image_bytes, mut images, mut is_image) = (0, 0, false);
+        for line in fs::read_to_string(format!("/proc/{}/smaps", server.pid()))?.lines() {
+            let name = line.split_whitespace().next().unwrap_or_default();
+            if name.contains('-') {
+                is_image = line.contains(LEDGER);
+                // One mapping of an image has its code.
+                images += usize::from(is_image && line.contains(" r-xp "));
+            } else if is_image && name == "Rss:" {
+                let kibibytes = line
+                    .split_whitespace()
+                    .nth(1)
+                    .and_then(|it| it.parse::<u64>().ok());
+                image_bytes += kibibytes.unwrap_or_default() * 1024;
+            }
+        }
+        Ok(Sample {
+            at,
+            resident_bytes: usage.resident_bytes,
+            image_bytes,
+            images,
+            descriptors: usage.descriptors,
+        })
+    }
+}
+
+/// The slope of the straight line that fits best.
+fn slope(points: &[(f64, f64)]) -> f64 {
+    let count = points.len() as f64;
+    let mean = |of: fn(&(f64, f64)) -> f64| points.iter().map(of).sum::<f64>() / count;
+    let (x, y) = (mean(|it| it.0), mean(|it| it.1));
+    let above: f64 = points.iter().map(|it| (it.0 - x) * (it.1 - y)).sum();
+    let below: f64 = points.iter().map(|it| (it.0 - x).powi(2)).sum();
+    if below == 0.0 { 0.0 } else { above / below }
+}
+
+/// The clients.
+struct Load {
+    port: u16,
+    /// Sessions that number their messages. Their handler is replaced.
+    ledger: Swarm,
+    ledger_frames: AllFrames,
+    sent: Vec<u64>,
+    answered: Vec<u64>,
+    /// The oldest session that has not left.
+    oldest: usize,
+    /// Subscribers of one topic. The first one publishes.
+    fan: Swarm,
+    fan_frames: AllFrames,
+    published: u64,
+    expected: Vec<u64>,
+    ticks: u64,
+    next: Instant,
+    builds: usize,
+    churned: usize,
+    answers: u64,
+    heard: u64,
+    faults: usize,
+    first_fault: String,
+}
+
+impl Load {
+    fn open(port: u16) -> Result<Load> {
+        Ok(Load {
+            port,
+            ledger: Swarm::opened(port, "/ledger", SESSIONS)?,
+            ledger_frames: AllFrames::default(),
+            sent: vec![0; SESSIONS],
+            answered: vec![0; SESSIONS],
+            oldest: 0,
+            fan: Swarm::opened(port, "/fan?topic=soak", SUBSCRIBERS)?,
+            fan_frames: AllFrames::default(),
+            published: 0,
+            expected: vec![0; SUBSCRIBERS],
+            ticks: 0,
+            next: Instant::now(),
+            builds: 1,
+            churned: 0,
+            answers: 0,
+            heard: 0,
+            faults: 0,
+            first_fault: String::new(),
+        })
+    }
+
+    /// A tenth of a second of the load.
+    fn tick(&mut self) -> Result<()> {
+        self.next += TICK;
+        self.ticks += 1;
+        // Each session sends one message in half a second.
+        for number in self.oldest..self.sent.len() {
+            if number as u64 % 5 == self.ticks % 5 && self.ledger.stream(number).is_some() {
+                let padding = "x".repeat((self.ticks as usize * 37 + number * 101) % 3000);
+                let text = format!("{} {padding}", self.sent[number]);
+                let bytes = frame(FIN | TEXT, text.as_bytes());
+                if self.ledger.write(number, &bytes)? != bytes.len() {
+                    self.fault(format!("session {number} takes nothing"));
+                }
+                self.sent[number] += 1;
+            }
+        }
+        if self.ticks.is_multiple_of(2) {
+            let bytes = frame(FIN | BINARY, &self.published.to_be_bytes().repeat(100));
+            self.fan.write(0, &bytes)?;
+            self.published += 1;
+        }
+        self.churn()?;
+        while Instant::now() < self.next {
+            let left = self.next.saturating_duration_since(Instant::now());
+            self.hear_ledger(left.min(Duration::from_millis(10)))?;
+            self.hear_fan()?;
+        }
+        Ok(())
+    }
+
+    /// One client comes, is echoed and leaves; in turn politely and by a reset. Once a second a session of the ledger
+    /// leaves too, and another one comes.
+    fn churn(&mut self) -> Result<()> {
+        let length = [1, 125, 126, 4_000, 70_000, 300_000][self.churned % 6];
+        let message: Vec<u8> = (0..length).map(|at| (at * 31 % 251) as u8).collect();
+        let mut peer = Peer::open(self.port, "/echo")?;
+        if peer.ask(&message)? != message {
+            self.fault(format!("an echo of {length} bytes is another one"));
+        }
+        match self.churned % 2 {
+            0 => drop(peer.send(&frame(FIN | CLOSE, &1000u16.to_be_bytes()))),
+            _ => peer.reset()?,
+        }
+        self.churned += 1;
+        if self.ticks.is_multiple_of(10) {
+            self.ledger.drop_one(self.oldest);
+            self.oldest += 1;
+            self.ledger.open_more(self.port, "/ledger", 1)?;
+            self.sent.push(0);
+            self.answered.push(0);
+        }
+        Ok(())
+    }
+
+    fn hear_ledger(&mut self, wait: Duration) -> Result<()> {
+        let (mut pings, mut faults) = (Vec::new(), Vec::new());
+        let (answered, frames) = (&mut self.answered, &mut self.ledger_frames);
+        let answers = &mut self.answers;
+        self.ledger.look(wait, |number, came| {
+            let Came::Bytes(bytes) = came else {
+                faults.push(format!("session {number} ends"));
+                return;
+            };
+            let taken = frames.take(number, bytes, |it| match it.opcode() {
+                PING => pings.push((number, it.payload)),
+                CLOSE => faults.push(format!("session {number} is closed with {}", it.code())),
+                _ => {
+                    let text = String::from_utf8_lossy(&it.payload).into_owned();
+                    let wanted = format!("{} build-", answered[number]);
+                    if !text.starts_with(&wanted) {
+                        faults.push(format!("`{text}` instead of `{wanted}`"));
+                    }
+                    answered[number] += 1;
+                    *answers += 1;
+                }
+            });
+            faults.extend(taken.err().map(|it| it.to_string()));
+        })?;
+        for (number, payload) in pings {
+            self.ledger.write(number, &frame(FIN | PONG, &payload))?;
+        }
+        faults.into_iter().for_each(|it| self.fault(it));
+        Ok(())
+    }
+
+    fn hear_fan(&mut self) -> Result<()> {
+        let (mut pings, mut faults) = (Vec::new(), Vec::new());
+        let (expected, frames, heard) = (&mut self.expected, &mut self.fan_frames, &mut self.heard);
+        self.fan.look(Duration::ZERO, |number, came| {
+            let Came::Bytes(bytes) = came else {
+                faults.push(format!("subscriber {number} ends"));
+                return;
+            };
+            let taken = frames.take(number, bytes, |it| match it.opcode() {
+                PING => pings.push((number, it.payload)),
+                CLOSE => faults.push(format!("subscriber {number} is closed with {}", it.code())),
+                _ => {
+                    let wanted = expected[number].to_be_bytes();
+                    if !it.payload.starts_with(&wanted) || it.payload.len() != 800 {
+                        faults.push(format!(
+                            "subscriber {number} misses publication {}",
+                            expected[number]
+                        ));
+                    }
+                    expected[number] += 1;
+                    *heard += 1;
+                }
+            });
+            faults.extend(taken.err().map(|it| it.to_string()));
+        })?;
+        for (number, payload) in pings {
+            self.fan.write(number, &frame(FIN | PONG, &payload))?;
+        }
+        faults.into_iter().for_each(|it| self.fault(it));
+        Ok(())
+    }
+
+    fn fault(&mut self, what: String) {
+        self.faults += 1;
+        if self.first_fault.is_empty() {
+            self.first_fault = what;
+        }
+    }
+}
+
+const LEDGER: &str = "ledger_wsh";
+const SESSIONS: usize = 200;
+const SUBSCRIBERS: usize = 50;
+const TICK: Duration = Duration::from_millis(100);
+const BUILD_EVERY: Duration = Duration::from_secs(10);
+const SAMPLE_EVERY: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::slope;
+
+    #[test]
+    fn the_slope_is_that_of_the_line_through_the_points() {
+        assert_eq!(slope(&[(0.0, 1.0), (1.0, 3.0), (2.0, 5.0)]), 2.0);
+        assert_eq!(slope(&[(1.0, 3.0)]), 0.0);
+    }
+}
