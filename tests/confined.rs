@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter};
@@ -174,14 +175,32 @@ fn a_file_is_served_where_the_kernel_sends_none() {
 #[test]
 fn the_server_lives_with_the_filter_of_the_unit_file() {
     let site = Site::with(&["echo_wsh"]);
+    let notify = site.root().join("notify");
+    let inbox = UnixDatagram::bind(&notify).expect("a socket");
     let server = confined(
-        Server::builder(&site),
+        Server::builder(&site)
+            .env("NOTIFY_SOCKET", notify.to_str().expect("text"))
+            .env("WATCHDOG_USEC", "300000"),
         &of_the_unit_file(),
         SeccompAction::Allow,
         SeccompAction::KillProcess,
     );
+    for signal in ["HUP", "USR1"] {
+        server.signal(signal);
+    }
+    server.line(&["opening log files again"]);
 
     serves(&site, server);
+
+    inbox.set_nonblocking(true).expect("a socket");
+    let mut heard = String::new();
+    let mut datagram = [0; 1_000];
+    while let Ok(length) = inbox.recv(&mut datagram) {
+        heard += std::str::from_utf8(&datagram[..length]).expect("text");
+    }
+    for line in ["READY=1\n", "RELOADING=1\n", "WATCHDOG=1\n", "STOPPING=1\n"] {
+        assert!(heard.contains(line), "{line} in {heard}");
+    }
 }
 
 /// Makes every `accept4` fail with `error`, and asserts that one log line of this level says so.

@@ -44,6 +44,13 @@ impl Listing {
     }
 
     /// Whether the file of this handler is refused, and no older generation serves in its place.
+    /// How many handlers are served, and how many are not, because their files are refused.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        let is_refused = |it: &&Listed| it.serving.is_none() && it.refusal.is_some();
+        let served = self.0.iter().filter(|it| it.serving.is_some()).count();
+        (served, self.0.iter().filter(is_refused).count())
+    }
+
     pub(crate) fn is_refused(&self, name: &str) -> bool {
         let listed = self.find(name);
         listed.is_some_and(|it| it.serving.is_none() && it.refusal.is_some())

@@ -7,6 +7,7 @@ pub(crate) mod machine;
 pub mod optional;
 pub(crate) mod priority;
 pub(crate) mod regular_file;
+pub(crate) mod service_manager;
 pub(crate) mod thread_pool;
 pub(crate) mod threads;
 pub(crate) mod usage;

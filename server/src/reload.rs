@@ -129,6 +129,8 @@ enum Order {
     /// Read the configuration again, whether its file changed or not. The flag becomes false when that
     /// begins.
     Reread(Arc<AtomicBool>),
+    /// Tell when all that was found is loaded or refused, and no reading of the configuration is due.
+    TellWhenDone(mpsc::Sender<()>),
     /// A load has ended.
     Loaded(Finished),
     /// A large file was read.
@@ -238,6 +240,14 @@ impl Control {
             let _ = self.orders.send(order);
         }
         is_news
+    }
+
+    /// Waits until what [`reread`](Self::reread) has asked for is done, and every file that was found is loaded or refused.
+    /// False if that takes longer than `limit`.
+    pub(crate) fn wait_until_done(&self, limit: Duration) -> bool {
+        let (reply, done) = mpsc::channel();
+        let _ = self.orders.send(Order::TellWhenDone(reply));
+        done.recv_timeout(limit).is_ok()
     }
 
     /// Shuts every handler down and ends the thread, in bounded time. False if the thread does not end,

@@ -2,6 +2,7 @@
 
 mod closing_plan;
 mod drain;
+mod supervision;
 mod urls;
 
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, watch};
 use tracing::{error, info, warn};
 
+use self::supervision::Supervision;
 use self::urls::Urls;
 use crate::admin::Admin;
 use crate::admin::socket::{AdminListener, AdminSocketError};
@@ -108,7 +110,9 @@ impl Serving {
             reread,
             relisten: relisten(listeners.clone(), tls.clone()),
         };
+        let starting = Supervision::of_start();
         let control = Control::start(config.clone(), shared.clone(), tls.clone(), rereading)?;
+        drop(starting);
         let (stop, stopping) = Stopping::new();
         let server = Server {
             router: control.router(),
@@ -198,6 +202,8 @@ impl Serving {
         let has_pages = self.has_pages();
         self.listeners.begin(self.server.clone(), alive);
         self.shared.readiness.begin_serving();
+        let router = self.server.router.clone();
+        let _supervision = Supervision::of_life(self.shared.clone(), router);
         for handler in self.server.router.names() {
             let path = encode_path(&format!("/{handler}"));
             info!(%handler, url = %format_args!("{}{path}", urls.sessions), "handler answers");

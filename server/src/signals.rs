@@ -2,11 +2,13 @@
 //! signal ends the process whatever hangs.
 
 mod meaning;
+mod reload_notice;
 
 use std::collections::HashMap;
 use std::ffi::c_int;
 use std::io::{self, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -22,6 +24,7 @@ use crate::border::library;
 use crate::dev;
 use crate::last_resort;
 use crate::logging;
+use crate::process::service_manager::service_manager;
 use crate::reload::Control;
 
 /// Listens to every signal that ends a process by default. Those that mean nothing here are ignored, with a
@@ -36,6 +39,8 @@ pub struct Signals {
 struct SignalState {
     phase: ServerPhase,
     control: Option<Arc<Control>>,
+    /// The thread that tells the service manager of reloads, if there is a manager.
+    reload_notice: Option<mpsc::Sender<()>>,
     /// Whether the configuration is to be read again as soon as there is a control.
     is_reread_due: bool,
     /// How long a stop may take; called when a stop begins.
@@ -63,6 +68,7 @@ impl Signals {
             state: Arc::new(Mutex::new(SignalState {
                 phase: ServerPhase::Preparing,
                 control: None,
+                reload_notice: None,
                 is_reread_due: false,
                 stop_limit: Box::new(|| START_STOP_LIMIT),
             })),
@@ -128,6 +134,13 @@ impl Signals {
         if std::mem::take(&mut state.is_reread_due) {
             control.reread();
         }
+        if let Some(manager) = service_manager() {
+            let started = reload_notice::start(manager, control.clone());
+            let told = started.inspect_err(
+                |error| warn!(%error, "cannot tell the service manager when a reload is over"),
+            );
+            state.reload_notice = told.ok();
+        }
         state.control = Some(control);
         state.stop_limit = Box::new(stop_limit);
     }
@@ -167,6 +180,9 @@ impl Signals {
                 // A reading that was asked for and has not begun serves this request as well.
                 if state.control.as_ref().is_none_or(|it| it.reread()) {
                     info!("{name}, reading the configuration again");
+                }
+                if let Some(notice) = &state.reload_notice {
+                    let _ = notice.send(());
                 }
             }
             SignalAction::RereadLater => {

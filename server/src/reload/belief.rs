@@ -107,6 +107,11 @@ impl Belief {
         matches!(self.state, FileState::Present(Open | AwaitsRetry { .. }))
     }
 
+    /// Whether the file is there and nothing is decided of it.
+    pub(super) fn is_open(&self) -> bool {
+        self.state == FileState::Present(Decision::Open)
+    }
+
     /// Whether the file waits for another one to leave its route.
     pub(super) fn awaits_route(&self) -> bool {
         self.decision() == Some(Decision::AwaitsRoute)

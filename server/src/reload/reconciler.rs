@@ -341,6 +341,10 @@ impl Reconciler {
         if !is_loading && !is_to_be_built {
             self.tell_names();
         }
+        let is_any_open = || self.files.values().any(|it| it.belief.is_open());
+        if !is_loading && !self.config_file.is_asked_for() && !is_any_open() {
+            self.waiters.answer_patient();
+        }
         if let Some(again) = self.waiters.answer(is_loading, Instant::now()) {
             self.due(again);
         }

@@ -9,6 +9,8 @@ use super::{Change, Moved};
 #[derive(Debug, Default)]
 pub(super) struct Waiters {
     waiting: Vec<mpsc::Sender<Vec<Change>>>,
+    /// Requests that wait until nothing is left to be decided.
+    patient: Vec<mpsc::Sender<()>>,
     /// What became of each handler since the last answer.
     changes: Vec<Change>,
     /// Moves whose end belongs to the answer: the handler, its generation, and the time at which the
@@ -20,6 +22,19 @@ impl Waiters {
     /// Adds a request. It is answered when nothing is under way.
     pub(super) fn join(&mut self, reply: mpsc::Sender<Vec<Change>>) {
         self.waiting.push(reply);
+    }
+
+    /// Adds a request that is answered when all that was found is loaded or refused. Young files are left alone for it as
+    /// ever.
+    pub(super) fn join_patiently(&mut self, reply: mpsc::Sender<()>) {
+        self.patient.push(reply);
+    }
+
+    /// Answers those that wait until nothing is left to be decided.
+    pub(super) fn answer_patient(&mut self) {
+        for waiting in self.patient.drain(..) {
+            let _ = waiting.send(());
+        }
     }
 
     /// Whether a request waits. As long as one does, files are taken for whole although they are young:

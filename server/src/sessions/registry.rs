@@ -179,6 +179,15 @@ impl Registry {
         true
     }
 
+    /// The number of open sessions, and of handshakes that may become sessions.
+    pub(crate) fn count(&self) -> usize {
+        let open = |shard: &Mutex<Shard>| {
+            let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            shard.open.len()
+        };
+        self.shards.iter().map(open).sum()
+    }
+
     fn shard(&self, id: u64) -> MutexGuard<'_, Shard> {
         let shard = &self.shards[(id % SHARDS as u64) as usize];
         shard.lock().unwrap_or_else(PoisonError::into_inner)
@@ -276,7 +285,9 @@ mod tests {
         let mailbox = registry.find("chat", id).unwrap();
 
         assert!(registry.find("echo", id).is_none());
+        assert_eq!(registry.count(), 1);
         drop(registration);
+        assert_eq!(registry.count(), 0);
 
         assert!(registry.find("chat", id).is_none());
         assert_eq!(mailbox.wake(), Err(Undelivered::Gone));

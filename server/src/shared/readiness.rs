@@ -37,6 +37,18 @@ struct Situation {
 #[derive(Debug, Default)]
 pub(crate) struct ServerReadiness(watch::Sender<Situation>);
 
+/// The changes of a readiness.
+#[derive(Debug)]
+pub(crate) struct ReadinessChanges(watch::Receiver<Situation>);
+
+impl ReadinessChanges {
+    /// Ends with the next change since the last call.
+    pub(crate) async fn next(&mut self) {
+        // The sender lives as long as the server.
+        let _ = self.0.changed().await;
+    }
+}
+
 impl Readiness {
     fn of(situation: Situation) -> Readiness {
         match (situation.phase, situation.is_overloaded) {
@@ -66,6 +78,11 @@ impl ServerReadiness {
     /// The readiness now.
     pub(crate) fn now(&self) -> Readiness {
         Readiness::of(*self.0.borrow())
+    }
+
+    /// Hears of each change.
+    pub(crate) fn subscribe(&self) -> ReadinessChanges {
+        ReadinessChanges(self.0.subscribe())
     }
 
     /// Notes that connections are accepted.

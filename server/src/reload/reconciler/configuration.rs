@@ -136,6 +136,11 @@ impl ConfigFile {
 }
 
 impl ConfigFile {
+    /// Whether the operator has asked for a reading that has not begun.
+    pub(super) fn is_asked_for(&self) -> bool {
+        self.request.is_some()
+    }
+
     /// Warns once of each file at a default place that is not the one that was read.
     fn tell_of_others(&mut self) {
         let Some(path) = &self.path else { return };

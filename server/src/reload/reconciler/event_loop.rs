@@ -66,6 +66,8 @@ impl Reconciler {
                     self.reload(order);
                 }
                 Order::Reread(asked) => looks |= self.ask_to_reread(asked, Instant::now()),
+                // The reading that was asked for before it comes first.
+                Order::TellWhenDone(reply) => self.waiters.join_patiently(reply),
                 Order::Loaded(finished) => {
                     self.finish(finished);
                     goes_on = true;
