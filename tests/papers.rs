@@ -1,4 +1,4 @@
-//! What the papers say of tests is true: the table of claims in tests/README.md, that of the fuzz targets, and PYWEBSOCKET.md.
+//! What the papers say of tests is true: the table of claims in tests/README.md, that of the fuzz targets, PYWEBSOCKET.md, and LESSONS.md.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -167,6 +167,24 @@ fn every_test_of_abuse_has_its_row_and_what_holds_it_exists() {
         }
     }
     assert_eq!(numbers, (1..=54).collect::<Vec<_>>());
+}
+
+#[test]
+fn each_lesson_of_a_known_vulnerability_has_tests_that_hold_it() {
+    let paper = fs::read_to_string(root().join("tests/LESSONS.md")).expect("LESSONS.md");
+    let rows = rows(&paper);
+    assert_eq!(rows.len(), 25);
+    for (index, row) in rows.iter().enumerate() {
+        let [number, _, _, tests] = row[..] else {
+            panic!("{row:?}");
+        };
+        assert_eq!(number.parse(), Ok(index + 1), "{row:?}");
+        for test in tests.split("; ") {
+            let (file, name) = test.split_once(": ").expect("a file and a test");
+            let (file, name) = (file.trim_matches('`'), name.trim_matches('`'));
+            assert!(is_test(file, name), "{file} has no test `{name}`");
+        }
+    }
 }
 
 /// The paper for those who come from pywebsocket.
