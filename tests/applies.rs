@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use self::probes::{
     after_panics, asks, end_of, end_or_frame, enters, flood, is_panicking_served, keeps_a_message,
-    logs_debug, moves, not_read, older_of_two_silent, puts, refers_back, replaced, second_thread,
-    second_topic, three_messages,
+    logs_debug, moves, not_read, older_of_two_silent, puts, refers_back, refused_flood, replaced,
+    second_thread, second_topic, three_messages,
 };
 use self::world::World;
 use crate::harness::at_once;
@@ -84,6 +84,7 @@ const ROWS: &[Row] = &[
     Row { key: "outbound_bytes_max", applies: SESSION, lines: ["", "[limits]\noutbound_bytes_max = 100000"], probe: flood, shows: ["much", "little"] },
     Row { key: "messages_per_s_max", applies: SESSION, lines: ["", "[limits]\nmessages_per_s_max = 1"], probe: three_messages, shows: ["three", "fewer"] },
     Row { key: "bytes_per_s_max", applies: SESSION, lines: ["", "[limits]\nbytes_per_s_max = 1"], probe: three_messages, shows: ["three", "fewer"] },
+    Row { key: "outbound_policy", applies: SESSION, lines: ["", "outbound_policy = \"drop_new\""], probe: refused_flood, shows: ["TooBig", "Dropped"] },
     Row { key: "rate_policy", applies: SESSION, lines: ["[limits]\nmessages_per_s_max = 1", "rate_policy = \"close\"\n[limits]\nmessages_per_s_max = 1"], probe: three_messages, shows: ["fewer", "88 1008"] },
     Row { key: "timers_max", applies: SESSION, lines: ["", "[limits]\ntimers_max = 1"], probe: |w| w.open("/features").ask("timers"), shows: ["timer 2", "timer 1"] },
     Row { key: "topics_max", applies: SESSION, lines: ["", "[limits]\ntopics_max = 1"], probe: second_topic, shows: ["81", "nothing"] },

@@ -59,6 +59,7 @@ mod new;
 mod newcomers;
 mod odd_files;
 mod origins;
+mod outbound_policies;
 mod papers;
 mod passing_trouble;
 mod presence;

@@ -82,8 +82,8 @@
  *                       `wake`. Below 0: a 500.
  *     open              OK: a session. DONE: closes with 1000. Below 0: no session, closes with
  *                       1011.
- *     message ping pong OK: go on. DONE: closes with 1000. Below 0: closes with 1011.
- *     drain timer wake
+ *     message ping pong OK: go on. DONE: closes with 1000. Below 0: closes with 1011, but DROPPED is
+ *     drain timer wake  as OK.
  *     note answer
  *     closing           OK: the code is echoed unless `close` or `abort` was called. PENDING:
  *                       answered later: other callbacks but `message` go on until `close`, `abort`
@@ -299,6 +299,10 @@ typedef int32_t WshStatus;
 /* In a WshAnswer: what the servers share cannot be reached, or did not answer in time. Whether it
  * was done is unknown. */
 #define WSH_UNAVAILABLE (-10)
+/* `send`, `commit`: the message passes the outbound limit, whose policy is to drop messages. It was
+ * dropped, and the session goes on. `message` and the callbacks that go on like it may answer it, in
+ * the place of WSH_OK. */
+#define WSH_DROPPED (-11)
 
 /* Message kinds. The low byte of a kind is the opcode of RFC 6455, 5.2. */
 #define WSH_TEXT 1u
@@ -566,8 +570,9 @@ struct WshHost {
      * Answers how many bytes are buffered afterwards. WSH_GONE: the session is closing.
      * WSH_INVALID: text that is not UTF-8, or an opcode that is neither WSH_TEXT nor WSH_BINARY.
      * WSH_UNSUPPORTED: an unknown kind bit. WSH_TOO_BIG: the message passes the outbound limit.
-     * Nothing was queued then, and the limit's policy applies, unless WSH_IF_ROOM asks for
-     * WSH_FULL. A message that is longer than any may be is WSH_TOO_BIG as well, without further
+     * Nothing was queued then, and the session closes, unless WSH_IF_ROOM asks for WSH_FULL.
+     * WSH_DROPPED in the place of WSH_TOO_BIG: the limit's policy drops messages, and the session
+     * goes on. A message that is longer than any may be is WSH_TOO_BIG as well, without further
      * effect. */
     int64_t(WSH_CALL *send)(WshConn *conn, uint32_t kind, const uint8_t *data, size_t len);
     /* [callback] Reserves max bytes, uninitialised; NULL if there are none. They can be written
@@ -866,6 +871,7 @@ static inline const char *wsh_status_name(int64_t status) {
     case WSH_FULL: return "FULL";
     case WSH_CONFLICT: return "CONFLICT";
     case WSH_UNAVAILABLE: return "UNAVAILABLE";
+    case WSH_DROPPED: return "DROPPED";
     default: return "no status";
     }
 }

@@ -325,7 +325,7 @@ static inline void wsh_test_settle_(WshTestSession *client, WshStatus status) {
     uint32_t code = 1011;
     if (status == WSH_DONE) code = !is_peers ? 1000 : client->peer_code;
     if (code == 1005) code = 0;
-    if (status != WSH_OK && !(status == WSH_PENDING && is_peers)) {
+    if (status != WSH_OK && status != WSH_DROPPED && !(status == WSH_PENDING && is_peers)) {
         wsh_test_lock_(client->test);
         if (status != WSH_DONE) wsh_test_blame_(client, WSH_CAUSE_FAILED);
         wsh_test_put_close_(client, code, wsh_str(NULL));

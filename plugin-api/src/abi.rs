@@ -62,7 +62,7 @@
 //! | `init`, `self_test` | fit | | | | refused, with the words of `fail` |
 //! | `handshake` | accepted | | asked again after a `wake` | | a 500; also [`REJECT`], [`ABORT`] |
 //! | `open` | a session | closes with 1000 | | | no session; closes with 1011 |
-//! | `message` `ping` `pong` `drain` `timer` `wake` `note` `answer` | go on | closes with 1000 | | | closes with 1011 |
+//! | `message` `ping` `pong` `drain` `timer` `wake` `note` `answer` | go on | closes with 1000 | | | closes with 1011; [`DROPPED`] is as OK |
 //! | `closing` | the code is echoed unless `close` or `abort` was called | as OK | answered later: other callbacks but `message` go on until `close`, `abort` or DONE, which echoes the code, as the close timeout does | | closes with 1011 |
 //! | `closed` | over | over | `wake` goes on until it answers otherwise, or a deadline | | over |
 //! | `snapshot` | the state is written | | | not now: asked again after the next callback | the session stays in this generation; a later callback may have changed that, so it can be asked again |
@@ -215,7 +215,7 @@
 //! - 1.0, 2026-11-23: the first. Mended until 1.0.0 is tagged; last on 2026-11-29: codes of 32 bits,
 //!   [`FULL`], [`IF_ROOM`], [`FOLLOWED`], [`ORIGIN_ANY`], [`CAUSE`], `client_addr`, `check`, `wake_after`,
 //!   `notify` and `note`; fields that are 0 must be 0. On 2026-11-30: the functions of [`answer`], `answer`,
-//!   `answered`, `envelope`, `presence`, [`CONFLICT`], [`UNAVAILABLE`], `description`.
+//!   `answered`, `envelope`, `presence`, [`CONFLICT`], [`UNAVAILABLE`], [`DROPPED`], `description`.
 
 pub mod answer;
 pub mod raw;
@@ -269,6 +269,9 @@ pub const FULL: Status = -8;
 pub const CONFLICT: Status = -9;
 /// In an [`Answer`]: what the servers share cannot be reached, or did not answer in time. Whether it was done is unknown.
 pub const UNAVAILABLE: Status = -10;
+/// `send`, `commit`: the message passes the outbound limit, whose policy is to drop messages. It was dropped, and the
+/// session goes on. `message` and the callbacks that go on like it may answer it, in the place of [`OK`].
+pub const DROPPED: Status = -11;
 
 /// Message kind: text. The low byte of a kind is the opcode of RFC 6455 §5.2.
 pub const TEXT: u32 = 1;
@@ -572,8 +575,8 @@ pub struct Host {
     /// `[callback]` Queues a message, or with [`MORE`] a part of one, at once and in call order. Answers how many bytes
     /// are buffered afterwards. [`GONE`]: the session is closing. [`INVALID`]: text that is not UTF-8, or an opcode
     /// that is neither [`TEXT`] nor [`BINARY`]. [`UNSUPPORTED`]: an unknown kind bit. [`TOO_BIG`]: the message passes
-    /// the outbound limit. Nothing was queued then, and the limit's policy applies, unless [`IF_ROOM`] asks for
-    /// [`FULL`]. A message that is longer than any may be is [`TOO_BIG`] as well, without further effect.
+    /// the outbound limit. Nothing was queued then, and the session closes, unless [`IF_ROOM`] asks for [`FULL`].
+    /// [`DROPPED`] in the place of TOO_BIG: the limit's policy drops messages, and the session goes on. A message that is longer than any may be is [`TOO_BIG`] as well, without further effect.
     pub send: Option<unsafe extern "C" fn(*mut Conn, kind: u32, *const u8, usize) -> i64>,
     /// `[callback]` Reserves `max` bytes, uninitialised; NULL if there are none. They can be written until the next
     /// call with this Conn or the end of the callback. Without a `commit` nothing is sent.

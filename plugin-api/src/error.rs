@@ -90,6 +90,11 @@ impl Error {
         }
     }
 
+    /// Whether the error only says that a message was dropped.
+    pub(crate) fn is_dropped(&self) -> bool {
+        self.0.downcast_ref() == Some(&Refused::Dropped)
+    }
+
     /// Whether the error only says that a session is over.
     pub(crate) fn is_gone(&self) -> bool {
         self.0.downcast_ref() == Some(&Refused::Gone)
@@ -139,7 +144,7 @@ impl fmt::Debug for Error {
 /// The server refused a call.
 ///
 /// A callback or a function of a handler may pass it on with `?`. [`Gone`](Refused::Gone) from a session's own connection
-/// is then no failure, as it only says that the session ends. Any other refusal is logged, and closes with 1011.
+/// is then no failure, as it only says that the session ends, and neither is [`Dropped`](Refused::Dropped). Any other refusal is logged, and closes with 1011.
 ///
 /// ```
 /// # use wsh::prelude::*;
@@ -190,6 +195,9 @@ pub enum Refused {
     },
     /// What servers share cannot be reached, or did not answer in time. It is not known whether the call was carried out.
     Unavailable,
+    /// The message passes the limit of what may wait for the peer (`outbound_bytes_max`), and the configuration has such
+    /// messages dropped (`outbound_policy`). It was dropped, and the session goes on.
+    Dropped,
 }
 
 impl Refused {
@@ -224,6 +232,7 @@ impl Refused {
             // Only an answer to an ask has it, and the answer's version replaces this one.
             abi::CONFLICT => Refused::Conflict { version: 0 },
             abi::UNAVAILABLE => Refused::Unavailable,
+            abi::DROPPED => Refused::Dropped,
             _ => Refused::Failed,
         }
     }
@@ -249,6 +258,9 @@ impl fmt::Display for Refused {
                     f,
                     "the value has version {version} and not the one that was named; nothing was done"
                 );
+            }
+            Refused::Dropped => {
+                "the peer takes too little, and the configuration has what does not fit dropped; the message was dropped"
             }
             Refused::Unavailable => {
                 "what servers share cannot be reached or did not answer in time; it is not known whether this was done"

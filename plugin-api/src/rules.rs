@@ -292,6 +292,7 @@ pub fn status_name(status: Status) -> Option<&'static str> {
         abi::FULL => "FULL",
         abi::CONFLICT => "CONFLICT",
         abi::UNAVAILABLE => "UNAVAILABLE",
+        abi::DROPPED => "DROPPED",
         _ => return None,
     })
 }

@@ -117,6 +117,7 @@ use crate::abi::Descriptor;
 pub use self::{
     client::Client,
     handshake::{Opening, Refusal, Request},
+    limits::OutboundPolicy,
     log::Line,
     server::Server,
     wshd::{Wshd, WshdClient},

@@ -304,6 +304,42 @@ pub enum ReloadPolicy {
     Close,
 }
 
+/// How much may wait for a peer, and what happens to more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct OutboundLimit {
+    pub(crate) bytes_max: usize,
+    pub(crate) policy: OutboundPolicy,
+}
+
+impl SessionLimits {
+    /// How much may wait for a peer, and what happens to more.
+    pub(crate) fn outbound(&self) -> OutboundLimit {
+        OutboundLimit {
+            bytes_max: self.outbound_bytes_max,
+            policy: self.outbound_policy,
+        }
+    }
+}
+
+/// A limit with the policy that closes.
+impl From<usize> for OutboundLimit {
+    fn from(bytes_max: usize) -> OutboundLimit {
+        let policy = OutboundPolicy::Close;
+        OutboundLimit { bytes_max, policy }
+    }
+}
+
+/// What happens to a message that passes `outbound_bytes_max`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutboundPolicy {
+    /// Its session is closed with 1008.
+    Close,
+    /// It is dropped.
+    DropNew,
+    /// The oldest whole messages that wait are dropped, until it fits.
+    DropOldest,
+}
+
 /// What happens to a session whose peer sends more than `messages_per_s_max` or `bytes_per_s_max`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RatePolicy {

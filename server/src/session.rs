@@ -20,7 +20,6 @@ use std::task::{Context, Poll, ready};
 
 use self::deadlines::Deadlines;
 use self::migration::Migration;
-use self::rate::Rate;
 use self::teardown::Teardown;
 use crate::border::host_conn::HostConn;
 use crate::buffers::event_buffers::EventBuffers;
@@ -65,8 +64,6 @@ pub(crate) struct Session {
     /// Whether others may send on the socket.
     has_offered_wire: bool,
     deadlines: Deadlines,
-    /// What the peer has sent of late, if the limits have a rate for it.
-    rate: Option<Box<Rate>>,
     /// The move to newer code that is to be made.
     moving: Option<Box<Migration>>,
     about: ConnectionInfo,
@@ -155,7 +152,6 @@ impl Session {
             is_listening: false,
             has_offered_wire: false,
             deadlines: Deadlines::new(),
-            rate: Rate::of(&limits),
             moving: None,
             about,
             guard: None,

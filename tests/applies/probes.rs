@@ -68,21 +68,37 @@ pub(super) fn end_or_frame(stream: &mut TcpStream) -> String {
     }
 }
 
+/// How a handler is refused that sends more than a peer takes.
+pub(super) fn refused_flood(world: &World) -> String {
+    let line = flood_line(world);
+    let refused = line.split("flood ended: ").nth(1).unwrap_or_default();
+    refused
+        .split([' ', '('])
+        .next()
+        .unwrap_or_default()
+        .to_owned()
+}
+
 /// Whether a handler can send much or little to a peer that does not read.
 pub(super) fn flood(world: &World) -> String {
-    let before = world.server.count_lines(&["flood ended"]);
-    let mut client = world.open("/speaks_later");
-    client.send("flood");
-    eventually("it is over", || {
-        world.server.count_lines(&["flood ended"]) > before
-    });
-    let line = world.server.lines(&["flood ended"]).pop().expect("a line");
+    let line = flood_line(world);
     let most = line
         .split("after ")
         .nth(1)
         .and_then(|rest| rest.split(' ').next());
     let most: u64 = most.and_then(|most| most.parse().ok()).expect("a number");
     if most > 200_000 { "much" } else { "little" }.to_owned()
+}
+
+/// What a handler logs that sends until it is refused.
+fn flood_line(world: &World) -> String {
+    let before = world.server.count_lines(&["flood ended"]);
+    let mut client = world.open("/speaks_later");
+    client.send("flood");
+    eventually("it is over", || {
+        world.server.count_lines(&["flood ended"]) > before
+    });
+    world.server.lines(&["flood ended"]).pop().expect("a line")
 }
 
 /// What comes soon of the echoes of three messages that were sent at once.

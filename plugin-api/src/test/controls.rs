@@ -10,7 +10,10 @@ use crate::{
     close_codes,
     message::MessageBuf,
     rules,
-    test::{hub::Hub, limits},
+    test::{
+        hub::Hub,
+        limits::{self, OutboundPolicy},
+    },
 };
 
 /// The part of one session that its handler can change, and what its client has received.
@@ -111,7 +114,8 @@ impl Controls {
         if self.parts.as_ref().is_some_and(|(open, _)| *open != opcode) {
             return Err(abi::INVALID);
         }
-        self.make_room(bytes.len(), if_room)?;
+        let is_whole = is_last && self.parts.is_none();
+        self.make_room(bytes.len(), if_room, is_whole)?;
         let (_, message) = self.parts.get_or_insert((opcode, Vec::new()));
         message.extend_from_slice(bytes);
         // Parts count when they come, but the client receives the message when it is whole.
@@ -132,7 +136,7 @@ impl Controls {
         if bytes.len() > rules::MESSAGE_BYTES_MAX {
             return Err(abi::TOO_BIG);
         }
-        self.make_room(bytes.len(), false)?;
+        self.make_room(bytes.len(), false, false)?;
         self.wire.queue.push_back(Frame::Raw(bytes.to_vec()));
         self.wire.buffered += bytes.len() as u64;
         Ok(self.note_buffered())
@@ -287,8 +291,9 @@ impl Controls {
         }
     }
 
-    /// Enforces the outbound limit. A queue that is at most half full takes one message of any length.
-    fn make_room(&mut self, payload: usize, if_room: bool) -> Result<(), Status> {
+    /// Enforces the outbound limit. A queue that is at most half full takes one message of any length. Only a message that
+    /// is whole is dropped, or has others dropped.
+    fn make_room(&mut self, payload: usize, if_room: bool, is_whole: bool) -> Result<(), Status> {
         let fits = |wire: &Wire| {
             let after = wire.buffered + limits::frame_len(payload);
             wire.buffered <= limits::OUTBOUND_BYTES_MAX / 2 || after <= limits::OUTBOUND_BYTES_MAX
@@ -302,7 +307,17 @@ impl Controls {
         if if_room {
             return Err(abi::FULL);
         }
-        // The limit's policy: the session of a peer that takes too little is closed.
+        let policy = self.hub.outbound_policy();
+        if is_whole && policy == OutboundPolicy::DropOldest {
+            while !fits(&self.wire) && self.wire.drop_oldest() {}
+            if fits(&self.wire) {
+                return Ok(());
+            }
+        }
+        if is_whole && policy != OutboundPolicy::Close {
+            return Err(abi::DROPPED);
+        }
+        // The session of a peer that takes too little is closed.
         self.blame(abi::CAUSE_LIMIT);
         let _ = self.close(close_codes::POLICY_VIOLATION.into(), "");
         Err(abi::TOO_BIG)
@@ -310,6 +325,18 @@ impl Controls {
 }
 
 impl Wire {
+    /// Drops the oldest message in the queue. False if there is none.
+    fn drop_oldest(&mut self) -> bool {
+        let is_message = |frame: &Frame| matches!(frame, Frame::Message(_));
+        let oldest = self.queue.iter().position(is_message);
+        let dropped = oldest.and_then(|oldest| self.queue.remove(oldest));
+        if let Some(Frame::Message(message)) = &dropped {
+            let bytes = limits::frame_len(message.as_bytes().len());
+            self.buffered = self.buffered.saturating_sub(bytes);
+        }
+        dropped.is_some()
+    }
+
     fn flush(&mut self) {
         if self.is_stalled {
             return;

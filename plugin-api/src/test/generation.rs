@@ -273,6 +273,7 @@ impl Generation {
             abi::OK => CallbackOutcome::Continue,
             abi::DONE => CallbackOutcome::Done,
             abi::PENDING if may_wait => CallbackOutcome::Pending,
+            abi::DROPPED if !matches!(callback, "open" | "closing") => CallbackOutcome::Continue,
             _ => {
                 self.context.log(Line {
                     level: abi::LOG_ERROR,

@@ -13,7 +13,11 @@ use std::{
 
 use crate::{
     abi::{self, Status},
-    test::{engine::AnswerBuf, limits, log::Line},
+    test::{
+        engine::AnswerBuf,
+        limits::{self, OutboundPolicy},
+        log::Line,
+    },
 };
 
 use self::asks::{NotJoined, SharedState};
@@ -45,6 +49,7 @@ struct HubState {
     log: Vec<Line>,
     /// The time of the server's clock.
     now: Duration,
+    outbound_policy: OutboundPolicy,
 }
 
 /// What other threads and sessions have for one session.
@@ -328,13 +333,16 @@ impl HubState {
     /// Posts a message to every subscriber but `except`; answers to how many.
     fn deliver(&mut self, topic: &str, item: &MailboxItem, except: u64) -> u64 {
         let HubState {
-            topics, mailboxes, ..
+            topics,
+            mailboxes,
+            outbound_policy,
+            ..
         } = self;
         let mut count = 0;
         for id in topics.get(topic).into_iter().flatten() {
             if let Some(mailbox) = mailboxes.get_mut(id).filter(|_| *id != except) {
                 count += 1;
-                mailbox.has_overflowed |= mailbox.post(item.clone()).is_err();
+                mailbox.publish(item.clone(), *outbound_policy);
             }
         }
         count
@@ -364,6 +372,20 @@ impl Mailbox {
             fits
         });
         fit.count()
+    }
+
+    /// Posts a publication. Where it finds no room, the policy says what is dropped, or that the session ends.
+    fn publish(&mut self, item: MailboxItem, policy: OutboundPolicy) {
+        let is_message = |item: &MailboxItem| matches!(item, MailboxItem::Send { .. });
+        while policy == OutboundPolicy::DropOldest
+            && self.bytes + item.len() > limits::OUTBOUND_BYTES_MAX
+            && let Some(oldest) = self.items.iter().position(is_message)
+            && let Some(dropped) = self.items.remove(oldest)
+        {
+            self.bytes = self.bytes.saturating_sub(dropped.len());
+        }
+        let is_lost = self.post(item).is_err();
+        self.has_overflowed |= is_lost && policy == OutboundPolicy::Close;
     }
 
     fn post(&mut self, item: MailboxItem) -> Result<u64, Status> {

@@ -2,6 +2,42 @@
 
 /// How many bytes may wait for a peer, and in the mailbox of its session.
 pub(super) const OUTBOUND_BYTES_MAX: u64 = 1024 * 1024;
+/// What happens to a message that passes the limit of what may wait for a client: the key `outbound_policy`. See
+/// [`Server::set_outbound_policy`](super::Server::set_outbound_policy).
+///
+/// ```
+/// # use wsh::{prelude::*, test::OutboundPolicy};
+/// #[derive(Default)]
+/// struct Ticker;
+///
+/// impl Session for Ticker {
+///     fn on_message(&mut self, conn: &mut Conn, _message: Message) -> Result {
+///         for tick in 0..100_u8 {
+///             conn.send(&[tick; 65536])?;
+///         }
+///         Ok(())
+///     }
+/// }
+/// let server = wsh::test::serve(wsh::descriptor!(Ticker));
+/// server.set_outbound_policy(OutboundPolicy::DropOldest);
+/// let mut client = server.connect();
+/// client.stall();
+/// client.send("begin");
+/// client.resume();
+/// let newest = std::iter::from_fn(|| client.receive()).last();
+/// assert_eq!(newest.unwrap().as_bytes()[0], 99);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OutboundPolicy {
+    /// Its session closes with 1008.
+    #[default]
+    Close,
+    /// It is dropped.
+    DropNew,
+    /// The oldest messages that wait are dropped.
+    DropOldest,
+}
+
 /// How many timers a session may have.
 pub(super) const TIMERS_MAX: usize = 64;
 /// How many topics a session may have.

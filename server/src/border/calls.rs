@@ -448,6 +448,10 @@ fn other_outcome(
         abi::DONE => CallbackOutcome::Done,
         abi::PENDING if may_wait => CallbackOutcome::Pending,
         abi::PANIC => CallbackOutcome::Panicked,
+        // It passes on what became of a message, which is no failure.
+        abi::DROPPED if !matches!(callback, Callback::Open | Callback::Closing) => {
+            CallbackOutcome::Continue
+        }
         _ => CallbackOutcome::Failed,
     };
     if matches!(outcome, CallbackOutcome::Failed | CallbackOutcome::Panicked) {

@@ -6,6 +6,8 @@
 mod backpressure;
 mod joined_topics;
 pub(crate) mod outgoing;
+mod queued_messages;
+pub(crate) mod rate;
 mod raw;
 mod read_mode;
 mod timers;
@@ -16,8 +18,10 @@ use std::sync::Arc;
 use tungstenite::protocol::frame::coding::OpCode;
 use wsh::{abi, rules};
 
-use self::backpressure::{Watermark, congested_above};
+use self::backpressure::{Watermark, congested_above, short_way_bytes_max};
 use self::joined_topics::JoinedTopics;
+use self::queued_messages::QueuedMessages;
+use self::rate::Rate;
 use self::read_mode::ReadMode;
 use self::timers::Timers;
 use crate::buffers::pool::Buffer;
@@ -49,6 +53,8 @@ pub(crate) struct Controls {
     pub(crate) read_mode: ReadMode,
     /// The peer is not read while more bytes than these are buffered.
     congested_above: u32,
+    /// A message that leaves no more bytes than these buffered may be queued the short way. 0 where each is noted.
+    short_way_bytes_max: u32,
     /// The bytes of letters that are being delivered, which count as buffered.
     pub(crate) letter_bytes: u32,
     /// The kind of the message that is being sent in parts.
@@ -71,15 +77,22 @@ struct Extras {
     reserved: Buffer,
     /// How many bytes of it the handler asked for; `None` once another call has taken it back.
     reserved_bytes: Option<usize>,
+    /// What the peer has sent of late, if the limits have a rate for it.
+    rate: Option<Rate>,
+    /// The messages that the limit's policy may drop.
+    queued_messages: QueuedMessages,
+    /// How many messages it has dropped.
+    dropped: u64,
     /// Where the last Pong that waited for the kernel ends among all bytes, and its length.
     waiting_pong: (u64, u8),
 }
 
 impl Controls {
     pub(crate) fn new(wire: Wire, limits: Arc<SessionLimits>, mailbox: Arc<Mailbox>) -> Controls {
-        Controls {
+        let mut controls = Controls {
             wire,
             congested_above: congested_above(&limits),
+            short_way_bytes_max: short_way_bytes_max(&limits),
             letter_bytes: 0,
             deflation: None,
             read_mode: ReadMode::of(&limits),
@@ -92,14 +105,31 @@ impl Controls {
             open_is_compressed: false,
             mailbox,
             extras: None,
-        }
+        };
+        controls.begin_rate();
+        controls
     }
 
     /// Applies other limits from now on.
     pub(crate) fn set_limits(&mut self, limits: Arc<SessionLimits>) {
         self.congested_above = congested_above(&limits);
+        self.short_way_bytes_max = short_way_bytes_max(&limits);
         self.read_mode.set_limits(&limits);
         self.limits = limits;
+        self.begin_rate();
+    }
+
+    /// Counts what the peer sends from now on, if the limits have a rate for it.
+    fn begin_rate(&mut self) {
+        let rate = Rate::of(&self.limits);
+        if rate.is_some() || self.extras.is_some() {
+            self.extras.get_or_insert_default().rate = rate;
+        }
+    }
+
+    /// What the peer has sent of late, if the limits have a rate for it.
+    pub(crate) fn rate(&mut self) -> Option<&mut Rate> {
+        self.extras.as_mut()?.rate.as_mut()
     }
 
     /// Queues a Ping.

@@ -75,14 +75,34 @@ impl Wire {
         self.bytes_out + self.buffered() as u64
     }
 
-    /// Takes the last bytes of the queue back. False if the kernel has some of them.
-    pub(crate) fn take_back(&mut self, bytes: usize) -> bool {
-        let is_whole = bytes <= self.buffered();
-        if is_whole {
+    /// How many bytes at the front of the queue cannot be taken back, since TLS has encrypted them.
+    fn committed(&self) -> usize {
+        match &self.transport {
+            Some(Transport::Tls(tls)) => tls.encrypted_ahead(),
+            _ => 0,
+        }
+    }
+
+    /// Takes the last bytes of the queue back, unless some of them have left or are about to.
+    pub(crate) fn take_back(&mut self, bytes: usize) {
+        if self.committed() + bytes <= self.buffered() {
             let length = self.output.len() - bytes;
             self.output.truncate(length);
         }
-        is_whole
+    }
+
+    /// Takes `bytes` out of the queue that stand `at` bytes behind its front. False if they have left, in part or as a
+    /// whole, or are about to.
+    pub(crate) fn take_out(&mut self, at: usize, bytes: usize) -> bool {
+        if at < self.committed() || at + bytes > self.buffered() {
+            return false;
+        }
+        // What stands before them moves, which is less: the rest of one message, and control frames.
+        let front = self.sent;
+        self.output.copy_within(front..front + at, front + bytes);
+        self.sent += bytes;
+        self.shorten();
+        true
     }
 
     /// Whether TLS carries it.
@@ -301,13 +321,14 @@ impl Wire {
             self.sent = 0;
             self.stalled_since = None;
         } else {
-            self.note_rest();
+            self.stalled_since = Some(Moment::now());
+            self.shorten();
         }
     }
 
+    /// Gives the memory back that a long queue has in front of it.
     #[cold]
-    fn note_rest(&mut self) {
-        self.stalled_since = Some(Moment::now());
+    fn shorten(&mut self) {
         if self.sent >= COMPACT_BYTES && self.sent >= self.buffered() {
             self.output.drain(..self.sent);
             self.sent = 0;

@@ -180,6 +180,10 @@ impl Session {
                 controls.wire.put_raw(bytes);
                 true
             }
+            Letter::Dropped(messages) => {
+                controls.note_dropped(*messages);
+                true
+            }
             Letter::Note(note) => {
                 if self.state().may_send() {
                     let note = *note;

@@ -103,6 +103,7 @@ impl Session {
             ..
         } = &self.conn.controls;
         let (cause, cut_short) = (*cause, *cut_short);
+        let dropped = self.conn.controls.dropped();
         logging::session(Level::INFO, "session closed", |line| {
             self.name_in(line);
             line.number("code", self.end_code().into());
@@ -119,6 +120,9 @@ impl Session {
             }
             line.number("bytes_in", wire.bytes_in);
             line.number("bytes_out", wire.bytes_out);
+            if dropped > 0 {
+                line.number("dropped", dropped);
+            }
             line.number("elapsed_ms", Moment::now().ms_since(self.about.began));
         });
     }

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use tracing::{debug, warn};
 
 use super::Session;
-use super::rate::Rate;
 use crate::border::state_transfer::NotMoved;
 use crate::generation::Generation;
 use crate::sessions::move_tracker::Ask;
@@ -116,11 +115,10 @@ impl Session {
         let limits = generation.session_limits();
         self.registration
             .mailbox()
-            .set_generation(generation.number, limits.outbound_bytes_max);
+            .set_generation(generation.number, limits.outbound());
         self.decoder
             .set_limits(super::decoder_limits(&generation, &limits));
         self.deadlines.note_limits();
-        self.rate = Rate::of(&limits);
         self.controls().set_limits(limits);
     }
 

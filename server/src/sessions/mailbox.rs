@@ -18,6 +18,7 @@ use std::task::{Poll, Waker};
 
 use self::letter::{Letter, Letters};
 use self::wire_state::WireState;
+use crate::config::{OutboundLimit, OutboundPolicy};
 use crate::runtime::wakes;
 use crate::sessions::move_tracker::{Ask, MoveTracker};
 use crate::sessions::prepared_message::PreparedMessage;
@@ -65,15 +66,59 @@ struct Inner {
     /// Room that is set aside for letters which are not posted yet.
     set_aside: u32,
     /// How many asks of the session wait for their answers.
-    asks: u32,
-    /// Whether an alarm was ever set for the session.
-    has_alarm: bool,
-    woken: bool,
-    overflowed: bool,
+    asks: u16,
+    marks: Marks,
     dismissal: Option<Dismissal>,
     ask: Ask,
     intake: Intake,
     waker: Option<Waker>,
+}
+
+/// What is either so or not of a mailbox, in one byte. Each is one of the constants.
+#[derive(Clone, Copy, Debug, Default)]
+struct Marks(u8);
+
+impl Marks {
+    /// `wake` was called.
+    const WOKEN: u8 = 1;
+    /// A publication found no room.
+    const OVERFLOWED: u8 = 2;
+    /// An alarm was once set for the session.
+    const HAS_ALARM: u8 = 4;
+    /// A publication that finds no room is dropped.
+    const DROPS_NEW: u8 = 8;
+    /// A publication that finds no room takes that of the oldest ones.
+    const DROPS_OLDEST: u8 = 16;
+
+    /// The marks with this policy in the place of another one.
+    fn with(self, policy: OutboundPolicy) -> Marks {
+        let others = self.0 & !(Marks::DROPS_NEW | Marks::DROPS_OLDEST);
+        Marks(match policy {
+            OutboundPolicy::Close => others,
+            OutboundPolicy::DropNew => others | Marks::DROPS_NEW,
+            OutboundPolicy::DropOldest => others | Marks::DROPS_OLDEST,
+        })
+    }
+
+    /// Whether a publication that finds no room ends the session.
+    fn overflows(self) -> bool {
+        !self.has(Marks::DROPS_NEW) && !self.has(Marks::DROPS_OLDEST)
+    }
+
+    fn has(self, mark: u8) -> bool {
+        self.0 & mark != 0
+    }
+
+    fn set(&mut self, mark: u8) {
+        self.0 |= mark;
+    }
+
+    /// Like `has`, and takes the mark away.
+    fn take(&mut self, mark: u8) -> bool {
+        let had = self.has(mark);
+        self.0 &= !mark;
+        had
+    }
 }
 
 /// What a mailbox still accepts.
@@ -157,7 +202,13 @@ pub(crate) enum Undelivered {
 
 impl Mailbox {
     /// An empty mailbox, for a session of the handler `owner`.
-    pub(crate) fn new(id: u64, owner: Arc<str>, generation: u64, bytes_max: usize) -> Mailbox {
+    pub(crate) fn new(
+        id: u64,
+        owner: Arc<str>,
+        generation: u64,
+        outbound: impl Into<OutboundLimit>,
+    ) -> Mailbox {
+        let OutboundLimit { bytes_max, policy } = outbound.into();
         Mailbox {
             id,
             owner,
@@ -174,6 +225,7 @@ impl Mailbox {
             inner: Mutex::new(Inner {
                 generation,
                 bytes_max: at_most_u32(bytes_max),
+                marks: Marks::default().with(policy),
                 ..Inner::default()
             }),
         }
@@ -203,13 +255,36 @@ impl Mailbox {
         Ok(buffered)
     }
 
-    /// Posts a publication. If the mailbox is full, the session ends.
+    /// Posts a publication. If the mailbox is full, the session ends, or what its policy says is dropped.
     pub(crate) fn publish(&self, message: &Arc<PreparedMessage>) {
         if self.post(Letter::Send(message.clone())) == Err(Undelivered::Full) {
-            let mut inner = self.lock();
-            inner.overflow();
-            self.notify(inner);
+            self.publish_to_full(message);
         }
+    }
+
+    #[cold]
+    fn publish_to_full(&self, message: &Arc<PreparedMessage>) {
+        let mut inner = self.lock();
+        let mut refused = Vec::new();
+        if inner.marks.overflows() {
+            inner.overflow();
+        } else {
+            let letter = Letter::Send(message.clone());
+            if inner.marks.has(Marks::DROPS_OLDEST) {
+                refused = inner.take_oldest(at_most_u32(letter.len()));
+            }
+            let bytes = inner.bytes.saturating_add(at_most_u32(letter.len()));
+            if bytes <= inner.bytes_max && inner.intake == Intake::Everything {
+                inner.bytes = bytes;
+                inner.letters.get_or_insert_default().push_back(letter);
+            } else {
+                refused.push(letter);
+            }
+            inner.note_dropped(refused.len());
+        }
+        self.notify(inner);
+        // Dropping a letter may run other code, which must not happen under the lock.
+        drop(refused);
     }
 
     /// Sets room aside for letters that are posted next. `choose` is given the bytes for which the session has room, and
@@ -281,7 +356,7 @@ impl Mailbox {
         if inner.intake == Intake::Nothing {
             return Err(Undelivered::Gone);
         }
-        inner.woken = true;
+        inner.marks.set(Marks::WOKEN);
         self.notify(inner);
         Ok(())
     }
@@ -316,10 +391,12 @@ impl Mailbox {
     ///
     /// The session calls this before it leaves the old generation, and looks for a newer one afterwards.
     /// So a move that begins in between finds the session here, or the session finds the move.
-    pub(crate) fn set_generation(&self, generation: u64, bytes_max: usize) {
+    pub(crate) fn set_generation(&self, generation: u64, outbound: OutboundLimit) {
+        let OutboundLimit { bytes_max, policy } = outbound;
         let mut inner = self.lock();
         inner.generation = generation;
         inner.bytes_max = at_most_u32(bytes_max);
+        inner.marks = inner.marks.with(policy);
     }
 
     /// Takes everything, if there is something. Letters are appended to `letters` in the order posted.
@@ -357,8 +434,8 @@ impl Mailbox {
         }
         Post {
             letter_bytes,
-            woken: std::mem::take(&mut inner.woken),
-            overflowed: std::mem::take(&mut inner.overflowed),
+            woken: inner.marks.take(Marks::WOKEN),
+            overflowed: inner.marks.take(Marks::OVERFLOWED),
             dismissal: inner.dismissal.take(),
             ask: inner.ask.take(),
         }
@@ -383,7 +460,7 @@ impl Mailbox {
         let ask = inner.ask.take();
         let post = if let Some(code) = inner.closes_with() {
             Poll::Ready(HandshakePost::Closed { code })
-        } else if std::mem::take(&mut inner.woken) {
+        } else if inner.marks.take(Marks::WOKEN) {
             Poll::Ready(HandshakePost::Woken)
         } else {
             inner.waker = Some(waker.clone());
@@ -425,7 +502,7 @@ impl Mailbox {
         let mut inner = self.lock();
         let closed = Inner {
             intake: Intake::Nothing,
-            has_alarm: inner.has_alarm,
+            marks: Marks(inner.marks.0 & Marks::HAS_ALARM),
             ..Inner::default()
         };
         let left = std::mem::replace(&mut *inner, closed);
@@ -458,8 +535,39 @@ fn wake(inner: MutexGuard<'_, Inner>) {
 
 impl Inner {
     /// Has the session end because too much waits for its peer. Nothing comes behind what is left out.
+    /// Takes the oldest messages out until so many bytes fit, or there is none.
+    fn take_oldest(&mut self, needed: u32) -> Vec<Letter> {
+        let mut taken = Vec::new();
+        let Some(letters) = &mut self.letters else {
+            return taken;
+        };
+        let is_message = |letter: &Letter| matches!(letter, Letter::Send(_));
+        while self.bytes.saturating_add(needed) > self.bytes_max
+            && let Some(oldest) = letters.iter().position(is_message)
+            && let Some(letter) = letters.remove(oldest)
+        {
+            self.bytes = self.bytes.saturating_sub(at_most_u32(letter.len()));
+            taken.push(letter);
+        }
+        taken
+    }
+
+    /// Leaves word of messages that were dropped.
+    fn note_dropped(&mut self, messages: usize) {
+        let letters = self.letters.get_or_insert_default();
+        let messages = at_most_u32(messages);
+        // It is behind a rest, which has to be the first letter.
+        match letters.iter_mut().take(2).find_map(Letter::dropped) {
+            Some(before) => *before = before.saturating_add(messages),
+            None => {
+                let behind_rest = matches!(letters.front(), Some(Letter::Rest(_)));
+                letters.insert(usize::from(behind_rest), Letter::Dropped(messages));
+            }
+        }
+    }
+
     fn overflow(&mut self) {
-        self.overflowed = true;
+        self.marks.set(Marks::OVERFLOWED);
         if self.intake == Intake::Everything {
             self.intake = Intake::Wakes;
         }
@@ -470,7 +578,11 @@ impl Inner {
         // A Close is the last letter there is.
         match self.letters.as_ref()?.back()? {
             Letter::Close { code, .. } => Some(*code),
-            Letter::Send(_) | Letter::Note(_) | Letter::Answer(_) | Letter::Rest(_) => None,
+            Letter::Send(_)
+            | Letter::Note(_)
+            | Letter::Answer(_)
+            | Letter::Rest(_)
+            | Letter::Dropped(_) => None,
         }
     }
 }

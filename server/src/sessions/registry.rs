@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::mpsc::UnboundedSender;
 
+use crate::config::OutboundLimit;
 use crate::sessions::alarms::Alarms;
 use crate::sessions::inquiry::{OperatorOrders, Orders, SessionReport};
 use crate::sessions::mailbox::{Mailbox, Undelivered};
@@ -76,10 +77,10 @@ impl Registry {
         self: &Arc<Self>,
         owner: &Arc<str>,
         generation: u64,
-        bytes_max: usize,
+        outbound: impl Into<OutboundLimit>,
     ) -> Registration {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        let mailbox = Arc::new(Mailbox::new(id, owner.clone(), generation, bytes_max));
+        let mailbox = Arc::new(Mailbox::new(id, owner.clone(), generation, outbound));
         self.shard(id).open.insert(id, mailbox.clone());
         Registration {
             mailbox,

@@ -81,8 +81,7 @@ impl BorderBench {
         drop(entered);
 
         let limits = Arc::new(config.handler("echo").session.clone());
-        let registration =
-            (shared.sessions).register(&context.handler, 1, limits.outbound_bytes_max);
+        let registration = (shared.sessions).register(&context.handler, 1, limits.outbound());
         let mailbox = registration.mailbox().clone();
         let request = RequestTable::new(RequestParts {
             id: mailbox.id,

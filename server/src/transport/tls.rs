@@ -242,6 +242,11 @@ impl TlsStream {
         }
     }
 
+    /// How many bytes of the plaintext that is sent next are encrypted already.
+    pub(crate) fn encrypted_ahead(&self) -> usize {
+        self.unsent_plain
+    }
+
     /// Offers the kernel `plain`, encrypted. Returns how many bytes of it the kernel has taken with all of their
     /// records. Those that it has not taken are to stand at the beginning of the next call's `plain`.
     ///

@@ -205,11 +205,12 @@ fn status(result: crate::Result, conn: &Conn) -> Status {
     }
 }
 
-/// The status for an error. A callback that passes on that its own session is over has not failed.
+/// The status for an error. A callback that passes on that its own session is over, or that a message was dropped, has not
+/// failed.
 #[cold]
 #[inline(never)]
 fn failed(error: Error, conn: &Conn) -> Status {
-    if error.is_gone() && conn.has_heard_of_end() {
+    if error.is_dropped() || error.is_gone() && conn.has_heard_of_end() {
         return abi::OK;
     }
     adapter::fail(conn.session(), &error)

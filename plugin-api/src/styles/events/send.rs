@@ -15,7 +15,8 @@ impl Conn {
     ///
     /// # Errors
     /// [`Refused::Gone`]: the session is closing. [`Refused::TooBig`]: the message passes the outbound limit, and was not
-    /// sent. [`Refused::Invalid`]: a message that was begun with [`send_part`](Self::send_part) is not complete.
+    /// sent; the session closes. [`Refused::Dropped`] in its place: the server is configured to drop such messages, and the
+    /// session goes on. [`Refused::Invalid`]: a message that was begun with [`send_part`](Self::send_part) is not complete.
     #[inline]
     pub fn send<P: Payload>(&self, message: P) -> Result<u64, Refused> {
         let (kind, bytes) = (message.kind(), message.bytes());

@@ -10,7 +10,7 @@ use crate::{
     abi::{self, Status},
     test::{
         engine::{AnswerBuf, Condition, Engine, MemberChange},
-        limits,
+        limits::{self, OutboundPolicy},
     },
 };
 
@@ -230,6 +230,14 @@ impl Hub {
 
     pub(in crate::test) fn set_away(&self, is_away: bool) {
         self.lock().shared.is_away = is_away;
+    }
+
+    pub(in crate::test) fn set_outbound_policy(&self, policy: OutboundPolicy) {
+        self.lock().outbound_policy = policy;
+    }
+
+    pub(in crate::test) fn outbound_policy(&self) -> OutboundPolicy {
+        self.lock().outbound_policy
     }
 
     pub(in crate::test) fn set_delay(&self, delay: Duration) {

@@ -14,6 +14,7 @@ use crate::{
     test::{
         engine::{AnswerBuf, HistoryBounds, ItemBuf, TopicRule},
         hub::topics::{TopicEvent, sent},
+        limits::OutboundPolicy,
     },
 };
 
@@ -117,6 +118,36 @@ impl Server {
         self.core
             .hub
             .with_engine(|engine, _| engine.store.bytes_max = bytes);
+    }
+
+    /// Sets what happens to a message that passes the limit of what may wait for a client, as the key `outbound_policy`
+    /// does. By default its session closes.
+    ///
+    /// ```
+    /// # use wsh::{Refused, prelude::*, test::OutboundPolicy};
+    /// #[derive(Default)]
+    /// struct Pours;
+    ///
+    /// impl Session for Pours {
+    ///     fn on_message(&mut self, conn: &mut Conn, _message: Message) -> Result {
+    ///         let mut sent = 0;
+    ///         while conn.send(&[0; 65536]) != Err(Refused::Dropped) {
+    ///             sent += 1;
+    ///         }
+    ///         wsh::info!("{sent} fit");
+    ///         Ok(())
+    ///     }
+    /// }
+    /// let server = wsh::test::serve(wsh::descriptor!(Pours));
+    /// server.set_outbound_policy(OutboundPolicy::DropNew);
+    /// let mut client = server.connect();
+    /// client.stall();
+    /// client.send("begin");
+    /// client.resume();
+    /// assert_eq!(std::iter::from_fn(|| client.receive()).count(), 15);
+    /// ```
+    pub fn set_outbound_policy(&self, policy: OutboundPolicy) {
+        self.core.hub.set_outbound_policy(policy);
     }
 
     /// Lets what is shared be out of reach, or back again. Meanwhile every ask is answered

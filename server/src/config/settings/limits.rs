@@ -6,7 +6,7 @@
 use std::ops::RangeInclusive;
 
 use super::{Applies, Limit};
-use crate::config::RatePolicy;
+use crate::config::{OutboundPolicy, RatePolicy};
 
 /// Makes a struct of limits, its `Default`, and `KEYS`, the table of its keys.
 macro_rules! limits {
@@ -146,6 +146,8 @@ limits! {
         deflate: Deflate = Deflate::default(),
         /// What happens to a session whose peer sends more than the rate.
         rate_policy: RatePolicy = RatePolicy::Pause,
+        /// What happens to a message that passes `outbound_bytes_max`.
+        outbound_policy: OutboundPolicy = OutboundPolicy::Close,
         limits {
             /// One message after inflation. In a handler that takes messages in parts, one part, which has at most
             /// 64 KiB.
@@ -175,7 +177,7 @@ limits! {
             /// Topics that the session is subscribed to at a time, and topics that it has entered.
             topics_max: usize = 256, "topics", 0..=65_536, NextSession;
             /// Questions of the session to the engine that wait for their answers.
-            session_asks_max: usize = 64, "asks", 1..=65_536, AtOnce;
+            session_asks_max: usize = 64, "asks", 1..=65_535, AtOnce;
         }
     }
 }

@@ -3,7 +3,9 @@
 
 use super::{Applies, ConfigDraft, Flag, Heading, LONG_ONLY, Setting, ValueKind};
 use crate::config::tls::PEM_WANTED;
-use crate::config::{ClientAuth, EngineKind, HandlerConfig, RatePolicy, ReloadPolicy};
+use crate::config::{
+    ClientAuth, EngineKind, HandlerConfig, OutboundPolicy, RatePolicy, ReloadPolicy,
+};
 
 /// What the top of the file decides for all handlers, and a handler's table for one.
 pub(in crate::config) const POLICY: &[Setting<HandlerConfig>] = &[
@@ -52,6 +54,24 @@ pub(in crate::config) const POLICY: &[Setting<HandlerConfig>] = &[
         kind: ValueKind::Truth(|handler, may_refer| {
             handler.session.deflate.context_takeover = may_refer;
         }),
+    },
+    Setting {
+        name: "outbound_policy",
+        about: "What passes outbound_bytes_max closes the session, is dropped, or drops the oldest messages that wait",
+        default: Some("\"close\""),
+        key: Some(Applies::NextSession),
+        flag: None,
+        kind: ValueKind::Word(&[
+            ("close", |handler| {
+                handler.session.outbound_policy = OutboundPolicy::Close;
+            }),
+            ("drop_new", |handler| {
+                handler.session.outbound_policy = OutboundPolicy::DropNew;
+            }),
+            ("drop_oldest", |handler| {
+                handler.session.outbound_policy = OutboundPolicy::DropOldest;
+            }),
+        ]),
     },
     Setting {
         name: "rate_policy",

@@ -104,9 +104,9 @@ impl PendingHandshake {
             params,
         } = upgrade.route;
         let generation = generation_ref.generation();
-        let bytes_max = generation.settings().session.outbound_bytes_max;
+        let outbound = generation.settings().session.outbound();
         let sessions = &generation.context.shared.sessions;
-        let registration = sessions.register(&generation.handler, generation.number, bytes_max);
+        let registration = sessions.register(&generation.handler, generation.number, outbound);
         let may_be_raw = generation.context.rights.raw;
         let id = registration.mailbox().id;
         let draft = Draft::new(id, checked.key, checked.protocols.clone(), may_be_raw);

@@ -4,7 +4,7 @@
 use wsh::abi;
 
 use super::Controls;
-use crate::config::SessionLimits;
+use crate::config::{OutboundPolicy, SessionLimits};
 use crate::outbound::wire::Wire;
 use crate::ws::frame;
 
@@ -116,6 +116,14 @@ impl Controls {
 /// The length of the queue above which a peer is not read.
 pub(super) fn congested_above(limits: &SessionLimits) -> u32 {
     at_most_u32(half_of(limits))
+}
+
+/// How long the queue may be for a message to go the short way, which notes nothing.
+pub(super) fn short_way_bytes_max(limits: &SessionLimits) -> u32 {
+    match limits.outbound_policy {
+        OutboundPolicy::Close | OutboundPolicy::DropNew => at_most_u32(limits.outbound_bytes_max),
+        OutboundPolicy::DropOldest => 0,
+    }
 }
 
 /// As a `u32`, which holds more than the configuration allows: 1 GiB.

@@ -8,6 +8,7 @@ use wsh::rules::{self, ParsedKind};
 
 use super::Controls;
 use crate::buffers::pool::Buffer;
+use crate::config::OutboundPolicy;
 use crate::outbound::wire::{self, Wire};
 use crate::sessions::cause::Cause;
 use crate::sessions::prepared_message::{Form, PreparedMessage};
@@ -35,7 +36,7 @@ impl Controls {
             && self.deflation.is_none()
             && payload.len() < wire::LARGE_BYTES
             && self.wire.buffered() + payload.len() + frame::HEADER_BYTES_MAX
-                <= self.limits.outbound_bytes_max
+                <= self.short_way_bytes_max as usize
         {
             self.wire.put_whole(kind as u8, payload);
             self.mailbox.traffic.add_messages_out(1);
@@ -70,11 +71,19 @@ impl Controls {
         if kind.if_room && !self.fits(payload.len()) {
             return Err(abi::FULL);
         }
-        if compresses {
-            self.put_compressed(part, opcode, payload)?;
+        if part.first && part.last {
+            self.make_room(payload.len())?;
+        }
+        let before = self.wire.end();
+        let may_drop = if compresses {
+            self.put_compressed(part, opcode, payload)?
         } else {
             self.check_limit(payload.len())?;
             self.wire.put(fin, opcode, payload);
+            true
+        };
+        if part.first && part.last && may_drop {
+            self.note_message(before);
         }
         self.open_is_compressed = compresses;
         self.open_message = (!fin).then_some(kind.opcode as u8);
@@ -149,22 +158,32 @@ impl Controls {
             None => message.plain(),
             Some(Some(effort)) => message.compressed(effort),
             Some(None) => {
-                // TOO_BIG: the session closes, which is all that can be done about it here.
-                let put =
-                    self.put_compressed(PartPosition::WHOLE, message.opcode(), message.payload());
-                self.mailbox
-                    .traffic
-                    .add_messages_out(u64::from(put.is_ok()));
+                // TOO_BIG: the session closes, or the message is dropped, which is all that can be done about it here.
+                if self.make_room(bytes).is_ok() {
+                    let put = self.put_compressed(
+                        PartPosition::WHOLE,
+                        message.opcode(),
+                        message.payload(),
+                    );
+                    self.mailbox
+                        .traffic
+                        .add_messages_out(u64::from(put.is_ok()));
+                }
                 self.note_buffered();
                 return true;
             }
         };
-        if self.check_limit(frame.len()).is_ok() {
+        let has_room = message.is_verbatim() || self.make_room(frame.len()).is_ok();
+        if has_room && self.check_limit(frame.len()).is_ok() {
+            let before = self.wire.end();
             self.wire.put_raw(frame);
             let messages = u64::from(!message.is_verbatim());
             self.mailbox.traffic.add_messages_out(messages);
-            self.note_buffered();
+            if messages > 0 {
+                self.note_message(before);
+            }
         }
+        self.note_buffered();
         true
     }
 
@@ -190,16 +209,18 @@ impl Controls {
         deflation.is_some_and(|deflation| may && deflation.is_worth(bytes))
     }
 
-    /// Queues a part of a message compressed, or as it is if that is no smaller.
+    /// Queues a part of a message compressed, or as it is if that is no smaller. Answers whether later messages can do
+    /// without it.
     fn put_compressed(
         &mut self,
         part: PartPosition,
         opcode: OpCode,
         payload: &[u8],
-    ) -> Result<(), abi::Status> {
+    ) -> Result<bool, abi::Status> {
         let Some(deflation) = &mut self.deflation else {
-            return Ok(());
+            return Ok(false);
         };
+        let stands_alone = deflation.without_context().is_some();
         let mut compressed = Buffer::small();
         let is_smaller = deflation.compress(part, payload, &mut compressed);
         let queued = if is_smaller { &compressed[..] } else { payload };
@@ -209,7 +230,7 @@ impl Controls {
         } else {
             self.wire.put(part.last, opcode, queued);
         }
-        Ok(())
+        Ok(stands_alone)
     }
 
     /// The opcode of the next frame of a message of this kind.
@@ -229,17 +250,66 @@ impl Controls {
     /// A queue that is at most half full takes one message of any length. So an answer as long as the message
     /// that was let in always fits, be it longer than the limit.
     fn fits(&mut self, payload_len: usize) -> bool {
-        let needed = payload_len + frame::HEADER_BYTES_MAX;
-        let half = self.half();
-        let fits = |wire: &Wire| {
-            wire.buffered() <= half || wire.buffered() + needed <= self.limits.outbound_bytes_max
-        };
-        if fits(&self.wire) {
+        let bytes_max = self.limits.outbound_bytes_max;
+        if fits_in(&self.wire, payload_len, bytes_max) {
             return true;
         }
         // Nothing was sent in this event yet, so the kernel may take some of it.
         self.wire.flush();
-        fits(&self.wire)
+        fits_in(&self.wire, payload_len, bytes_max)
+    }
+
+    /// Makes room for a whole message by the policy of the limit. Fails if the message is dropped. With the policy that
+    /// closes, [`check_limit`](Self::check_limit) does that.
+    fn make_room(&mut self, payload_len: usize) -> Result<(), abi::Status> {
+        let policy = self.limits.outbound_policy;
+        match policy {
+            OutboundPolicy::Close => Ok(()),
+            _ if self.fits(payload_len) => Ok(()),
+            OutboundPolicy::DropNew | OutboundPolicy::DropOldest => {
+                self.drop_messages(policy, payload_len)
+            }
+        }
+    }
+
+    #[cold]
+    fn drop_messages(
+        &mut self,
+        policy: OutboundPolicy,
+        payload_len: usize,
+    ) -> Result<(), abi::Status> {
+        let bytes_max = self.limits.outbound_bytes_max;
+        let extras = self.extras.get_or_insert_default();
+        if policy == OutboundPolicy::DropOldest {
+            let fits = |wire: &Wire| fits_in(wire, payload_len, bytes_max);
+            extras.dropped += extras.queued_messages.drop_oldest(&mut self.wire, fits);
+            // The end of the queue has moved, so a position says nothing any more.
+            extras.waiting_pong = (0, 0);
+        }
+        if fits_in(&self.wire, payload_len, bytes_max) {
+            return Ok(());
+        }
+        extras.dropped += 1;
+        Err(abi::DROPPED)
+    }
+
+    /// Notes the whole message that was queued last, where the policy may drop it. The queue ended at `before`.
+    fn note_message(&mut self, before: u64) {
+        if self.limits.outbound_policy == OutboundPolicy::DropOldest {
+            let bytes = (self.wire.end() - before) as usize;
+            let extras = self.extras.get_or_insert_default();
+            extras.queued_messages.note(&self.wire, bytes);
+        }
+    }
+
+    /// How many messages the policy of the limit has dropped.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.extras.as_ref().map_or(0, |extras| extras.dropped)
+    }
+
+    /// Counts messages that were dropped before they came to the session.
+    pub(crate) fn note_dropped(&mut self, messages: u32) {
+        self.extras.get_or_insert_default().dropped += u64::from(messages);
     }
 
     /// Closes the session for a message that exceeds the outbound limit.
@@ -251,6 +321,12 @@ impl Controls {
         self.close_for(Cause::OutboundFull);
         Err(abi::TOO_BIG)
     }
+}
+
+/// Whether a message fits beside what is queued, where the limit is `bytes_max`.
+fn fits_in(wire: &Wire, payload_len: usize, bytes_max: usize) -> bool {
+    let needed = payload_len + frame::HEADER_BYTES_MAX;
+    wire.buffered() <= bytes_max / 2 || wire.buffered() + needed <= bytes_max
 }
 
 /// Whether a message of this kind is whole, and its bytes need no check.

@@ -15,10 +15,11 @@ impl Mailbox {
         if inner.intake != Intake::Everything {
             return Err(Undelivered::Gone);
         }
-        if inner.asks as usize >= asks_max {
+        let asks = inner.asks.saturating_add(1);
+        if usize::from(asks) > asks_max || asks == inner.asks {
             return Err(Undelivered::Full);
         }
-        inner.asks += 1;
+        inner.asks = asks;
         Ok(())
     }
 

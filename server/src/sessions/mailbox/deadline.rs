@@ -2,17 +2,17 @@
 
 use std::sync::atomic::Ordering;
 
-use super::Mailbox;
+use super::{Mailbox, Marks};
 
 impl Mailbox {
     /// Notes that an alarm is set for the session.
     pub(crate) fn note_alarm(&self) {
-        self.lock().has_alarm = true;
+        self.lock().marks.set(Marks::HAS_ALARM);
     }
 
     /// Whether an alarm was ever set for the session.
     pub(crate) fn has_alarm(&self) -> bool {
-        self.lock().has_alarm
+        self.lock().marks.has(Marks::HAS_ALARM)
     }
 
     /// Sets the tick at which the session is to be woken for its deadlines.

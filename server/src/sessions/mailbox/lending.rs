@@ -115,7 +115,7 @@ impl Mailbox {
         let mut inner = self.lock();
         inner.bytes = inner.bytes.saturating_add(at_most_u32(letter.len()));
         // One message may be larger than the limit, as one letter may.
-        if messages > 1 && inner.bytes > inner.bytes_max {
+        if messages > 1 && inner.bytes > inner.bytes_max && inner.marks.overflows() {
             inner.overflow();
         }
         inner.letters.get_or_insert_default().push_front(letter);
