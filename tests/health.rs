@@ -109,3 +109,31 @@ fn options_names_the_methods_of_what_lies_at_a_path_and_404_where_nothing_lies()
         assert_eq!(allows, status == 200, "{path}: {answer}");
     }
 }
+
+#[test]
+fn a_server_that_is_full_lives_and_is_not_ready() {
+    let site = Site::with(&["echo_wsh"]);
+    site.write("config.toml", "[limits]\nconnections_max = 2\n");
+    let server = Server::start(&site);
+    let mut sessions = [server.connect("/echo"), server.connect("/echo")];
+
+    for (line, status, end) in [
+        ("GET /.wshd/health", 200, "\r\n\r\nalive\n"),
+        ("HEAD /.wshd/health", 200, "\r\n\r\n"),
+        ("OPTIONS /.wshd/health", 200, "\r\n\r\n"),
+        ("GET /.wshd/ready", 503, "\r\n\r\noverloaded\n"),
+        ("OPTIONS /", 503, "\r\n\r\noverloaded\n"),
+    ] {
+        let answer = server.exchange(format!("{line} HTTP/1.0\r\n\r\n").as_bytes());
+        assert_eq!(status_of(&answer), status, "{line}: {answer}");
+        assert!(answer.ends_with(end), "{line}: {answer}");
+    }
+    assert_eq!(server.count_lines(&["handshake refused"]), 0);
+    assert_eq!(server.handshake_status("/echo"), 503);
+    server.line(&["handshake refused", "status=503", "`connections_max`"]);
+    // A peer that says nothing is told soon, too.
+    assert_eq!(status_of(&server.exchange(b"")), 503);
+    for session in &mut sessions {
+        assert_eq!(session.ask("hello"), "hello");
+    }
+}

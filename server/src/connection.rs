@@ -215,12 +215,9 @@ fn turn_away(
         return MaybeFuture::Ready(None);
     };
     let mut transport = Transport::Plain(socket);
-    match is_tls {
-        true => {
-            let refusals = &server.refusals;
-            refusals.log_unanswered(&peer, &reply, UnansweredEnd::Alert);
-        }
-        false => server.log_refusal(&peer, None, &reply),
+    if is_tls {
+        let refusals = &server.refusals;
+        refusals.log_unanswered(&peer, &reply, UnansweredEnd::Alert);
     }
     MaybeFuture::wait_for(async move {
         match is_tls {
@@ -229,7 +226,19 @@ fn turn_away(
                 let _ = transport.write_all(&INTERNAL_ERROR).await;
                 reply::end_unanswered(&mut transport, &server.stopping).await;
             }
-            false => reply.send(&mut transport, false, &server.stopping).await,
+            false => {
+                let limits = server.config.load().limits.clone();
+                // A server that is full lives, and a supervisor that asks must not start it anew.
+                let probe = health::probe_of_refused(&mut transport, &limits);
+                let (reply, is_head) = match server.stopping.unless_begun(probe).await.flatten() {
+                    Some((answer, is_head)) => (Reply::Health(answer), is_head),
+                    None => {
+                        server.log_refusal(&peer, None, &reply);
+                        (reply, false)
+                    }
+                };
+                reply.send(&mut transport, is_head, &server.stopping).await;
+            }
         }
         drop((transport, permit));
         None

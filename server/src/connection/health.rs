@@ -5,10 +5,15 @@
 
 use std::time::Duration;
 
+use tokio::time::timeout;
+
+use super::head_reader;
 use super::request::HttpRequest;
 use super::retry_after::retry_after;
+use crate::config::Limits;
 use crate::http::response::ResponseHead;
 use crate::shared::readiness::Readiness;
+use crate::transport::Transport;
 
 /// A question of a load balancer or a supervisor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +75,21 @@ impl Probe {
     }
 }
 
+/// The answer to the probe that comes over a connection for which there is no place, and whether it is for a HEAD. `None` if
+/// something else comes, or nothing comes soon.
+pub(super) async fn probe_of_refused(
+    transport: &mut Transport,
+    limits: &Limits,
+) -> Option<(HealthAnswer, bool)> {
+    let mut received = Vec::new();
+    let read = head_reader::read(transport, &mut received, limits);
+    let end = timeout(PROBE_TIMEOUT, read).await.ok()?.ok()?;
+    received.truncate(end);
+    let request = HttpRequest::parse(received, limits).ok()?;
+    let answer = Probe::of(&request)?.answer(&request, Readiness::Overloaded)?;
+    Some((answer, request.head.method() == b"HEAD"))
+}
+
 impl HealthAnswer {
     pub(super) fn status(&self) -> u16 {
         if self.is_good { 200 } else { 503 }
@@ -112,6 +132,8 @@ fn wants_json(request: &HttpRequest) -> bool {
     })
 }
 
+/// How long a connection for which there is no place may take to say that it is a probe.
+const PROBE_TIMEOUT: Duration = Duration::from_millis(500);
 /// The methods of what is only read.
 pub(super) const READ_METHODS: &[&str] = &["GET", "HEAD", "OPTIONS"];
 /// Where the server answers as long as it lives.
