@@ -8,9 +8,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use self::probes::{
-    after_panics, asks, end_of, end_or_frame, enters, flood, is_panicking_served, keeps_a_message,
-    logs_debug, moves, not_read, older_of_two_silent, puts, refers_back, refused_flood, replaced,
-    second_thread, second_topic, three_messages,
+    after_panics, asks, end_of, end_or_frame, enters, flood, half_a_head, is_panicking_served,
+    keeps_a_message, logs_debug, moves, not_read, older_of_two_silent, puts, refers_back,
+    refused_flood, replaced, second_of_two, second_thread, second_topic, three_messages,
 };
 use self::world::World;
 use crate::harness::at_once;
@@ -67,12 +67,13 @@ const ROWS: &[Row] = &[
     Row { key: "tokens_file", applies: CONNECTION, lines: ["", "tokens_file = \"tokens\""], probe: |w| w.status("/echo", ""), shows: ["101", "401"] },
     Row { key: "basic_auth", applies: CONNECTION, lines: ["users_file = \"users\"", "users_file = \"users\"\nbasic_auth = false"], probe: |w| w.status("/echo", ""), shows: ["401", "101"] },
     Row { key: "basic_auth_credential", applies: CONNECTION, lines: ["basic_auth_credential = \"ann:coffee\"", "basic_auth_credential = \"ann:tea\""], probe: |w| w.status("/echo", "Authorization: Basic YW5uOnRlYQ==\r\n"), shows: ["401", "101"] },
-    Row { key: "connections_max", applies: AT_ONCE, lines: ["", "[limits]\nconnections_max = 1"], probe: |w| { let _one = w.open("/echo"); w.status("/echo", "") }, shows: ["101", "503"] },
-    Row { key: "connections_per_address_max", applies: AT_ONCE, lines: ["", "[limits]\nconnections_per_address_max = 1"], probe: |w| { let _one = w.open("/echo"); w.status("/echo", "") }, shows: ["101", "503"] },
+    Row { key: "connections_max", applies: AT_ONCE, lines: ["", "[limits]\nconnections_max = 1"], probe: second_of_two, shows: ["101", "503"] },
+    Row { key: "connections_per_address_max", applies: AT_ONCE, lines: ["", "[limits]\nconnections_per_address_max = 1"], probe: second_of_two, shows: ["101", "503"] },
     Row { key: "handshakes_per_s_max", applies: AT_ONCE, lines: ["", "[limits]\nhandshakes_per_s_max = 1"], probe: |w| { w.status("/echo", ""); w.status("/echo", "") }, shows: ["101", "503"] },
     Row { key: "handshakes_per_address_per_s_max", applies: AT_ONCE, lines: ["", "[limits]\nhandshakes_per_address_per_s_max = 1"], probe: |w| { w.status("/echo", ""); w.status("/echo", "") }, shows: ["101", "429"] },
     Row { key: "pending_handshakes_max", applies: AT_ONCE, lines: ["", "[limits]\npending_handshakes_max = 1"], probe: older_of_two_silent, shows: ["waits", "ends"] },
     Row { key: "handshake_timeout_ms", applies: CONNECTION, lines: ["", "[limits]\nhandshake_timeout_ms = 50"], probe: |w| end_of(&mut w.server.raw()), shows: ["waits", "ends"] },
+    Row { key: "header_bytes_per_s_min", applies: CONNECTION, lines: ["[limits]\nhandshake_timeout_ms = 300\nheader_bytes_per_s_min = 0", "[limits]\nhandshake_timeout_ms = 300\nheader_bytes_per_s_min = 1"], probe: half_a_head, shows: ["ends", "waits"] },
     Row { key: "header_bytes_max", applies: CONNECTION, lines: ["", "[limits]\nheader_bytes_max = 512"], probe: |w| w.status("/echo", &format!("X: {}\r\n", "x".repeat(600))), shows: ["101", "431"] },
     Row { key: "header_lines_max", applies: CONNECTION, lines: ["", "[limits]\nheader_lines_max = 8"], probe: |w| w.status("/echo", &"X: x\r\n".repeat(6)), shows: ["101", "431"] },
     Row { key: "message_bytes_max", applies: SESSION, lines: ["", "[limits]\nmessage_bytes_max = 10"], probe: |w| w.answer("/echo", &frame(0x81, b"more than ten")), shows: ["81", "88 1009"] },

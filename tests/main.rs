@@ -31,6 +31,7 @@ mod failures;
 mod features;
 mod files;
 mod first_build;
+mod floods;
 mod generated;
 mod generations;
 mod golden;

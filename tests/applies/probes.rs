@@ -11,6 +11,7 @@ use crate::harness::client::Raw;
 use crate::harness::client_frame::frame;
 use crate::harness::compile::unruly;
 use crate::harness::eventually;
+use crate::harness::server::{Server, opening};
 use crate::harness::site::library;
 
 /// A thousand bytes that compress well, and to fewer bytes at a higher level.
@@ -43,6 +44,24 @@ pub(super) fn older_of_two_silent(world: &World) -> String {
     let mut newer = world.server.raw();
     newer.write_all(b"GET ").expect("sending");
     end_of(&mut older)
+}
+
+/// The status that a second session gets beside a first one.
+pub(super) fn second_of_two(world: &World) -> String {
+    let first = world.server.raw();
+    let kept = first.try_clone().expect("a clone of a socket");
+    // A session of the probe before may not be over yet. Then it takes the place of this one.
+    let _ = Server::exchange_over(first, opening("/echo", "").as_bytes());
+    let status = world.status("/echo", "");
+    drop(kept);
+    status
+}
+
+/// What happens to a connection with half a request head.
+pub(super) fn half_a_head(world: &World) -> String {
+    let mut stream = world.server.raw();
+    stream.write_all(b"GET /echo ").expect("sending");
+    end_of(&mut stream)
 }
 
 /// Whether a connection ends soon.

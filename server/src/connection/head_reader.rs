@@ -1,6 +1,10 @@
 //! Reads the request head of a connection.
 
 use std::io::{ErrorKind, Read};
+use std::pin::pin;
+use std::time::{Duration, Instant};
+
+use tokio::time::sleep_until;
 
 use crate::buffers::event_buffers::EventBuffers;
 use crate::config::Limits;
@@ -16,6 +20,44 @@ pub(super) enum Unread {
     Refused(Reply),
     /// The TLS handshake failed.
     NoTls(HandshakeFault),
+    /// It did not come in time.
+    TooSlow,
+}
+
+/// By when a request head must be whole, which is later for one that keeps coming.
+///
+/// This is the rule of `RequestReadTimeout` of httpd. A deadline alone is too early for a large head on a slow line, and
+/// a later one for all would give time to peers that send a byte in a while.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct HeadDeadline {
+    began: Instant,
+    timeout: Duration,
+    bytes_per_s_min: Option<u64>,
+}
+
+impl HeadDeadline {
+    /// The deadline of a connection that was first looked at when it `began`.
+    pub(super) fn of(began: Instant, limits: &Limits) -> HeadDeadline {
+        HeadDeadline {
+            began,
+            timeout: Duration::from_millis(limits.handshake_timeout_ms),
+            bytes_per_s_min: limits.header_bytes_per_s_min,
+        }
+    }
+
+    /// The deadline after so many bytes of the head have come.
+    pub(super) fn after(self, bytes: usize) -> Instant {
+        self.began + self.timeout + self.extension(bytes)
+    }
+
+    /// The time that so many bytes of the head give besides `handshake_timeout_ms`: at most as much again.
+    pub(super) fn extension(self, bytes: usize) -> Duration {
+        let Some(per_s) = self.bytes_per_s_min else {
+            return Duration::ZERO;
+        };
+        let ms = (bytes as u64).saturating_mul(1_000) / per_s.max(1);
+        Duration::from_millis(ms).min(self.timeout)
+    }
 }
 
 /// Reads what the peer has sent by now, which often is its whole request.
@@ -35,27 +77,31 @@ pub(super) async fn read(
     transport: &mut Transport,
     received: &mut Vec<u8>,
     limits: &Limits,
+    deadline: HeadDeadline,
 ) -> Result<usize, Unread> {
+    // One timer for both, which takes memory of each connection that waits.
+    let mut over = pin!(sleep_until(deadline.after(received.len()).into()));
     if let Transport::Tls(tls) = transport {
         // In a box, so that it takes no memory of connections that only read.
         let handshake = Box::pin(tls.handshake(received));
-        handshake.await.map_err(Unread::NoTls)?;
+        tokio::select! {
+            biased;
+            completed = handshake => completed.map_err(Unread::NoTls)?,
+            () = &mut over => return Err(Unread::TooSlow),
+        }
         if let Some(end) = end(received, 0, limits).map_err(Unread::Refused)? {
             return Ok(end);
         }
     }
-    read_head(transport, received, limits).await
-}
-
-async fn read_head(
-    transport: &mut Transport,
-    received: &mut Vec<u8>,
-    limits: &Limits,
-) -> Result<usize, Unread> {
     loop {
         let before = received.len();
         received.reserve(READ_BYTES);
-        transport.readable().await.map_err(|_| Unread::Gone)?;
+        over.as_mut().reset(deadline.after(before).into());
+        tokio::select! {
+            biased;
+            readable = transport.readable() => readable.map_err(|_| Unread::Gone)?,
+            () = &mut over => return Err(Unread::TooSlow),
+        }
         match transport.try_read_buf(received) {
             Ok(0) => return Err(Unread::Gone),
             Ok(_) => {}
@@ -88,3 +134,32 @@ pub(super) fn end(received: &[u8], before: usize, limits: &Limits) -> Result<Opt
 
 /// Bytes that one read of a head asks for.
 const READ_BYTES: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_that_keeps_coming_has_more_time_and_at_most_twice_as_much() {
+        for (bytes_per_s_min, bytes, ms) in [
+            (Some(500), 0, 10_000),
+            // A byte a second, which is what an attacker sends.
+            (Some(500), 10, 10_020),
+            (Some(500), 500, 11_000),
+            (Some(500), 2_750, 15_500),
+            (Some(500), 5_000, 20_000),
+            (Some(500), 16_384, 20_000),
+            (Some(1), usize::MAX, 20_000),
+            (None, 16_384, 10_000),
+        ] {
+            let limits = Limits {
+                handshake_timeout_ms: 10_000,
+                header_bytes_per_s_min: bytes_per_s_min,
+                ..Limits::default()
+            };
+            let began = Instant::now();
+            let deadline = HeadDeadline::of(began, &limits).after(bytes);
+            assert_eq!(deadline - began, Duration::from_millis(ms), "{bytes}");
+        }
+    }
+}

@@ -1,6 +1,5 @@
 //! When a client that is refused for now may try again.
 
-use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 /// The seconds of `Retry-After`: not before `earliest`, and spread over some time, so that clients which were refused at
@@ -8,9 +7,7 @@ use std::time::Duration;
 pub(super) fn retry_after(earliest: Duration) -> u64 {
     let first = u64::try_from(earliest.as_millis().div_ceil(1_000)).unwrap_or(u64::MAX);
     let first = first.max(1);
-    // Each state of the standard library has its own random key.
-    let random = RandomState::new().hash_one(first);
-    first.saturating_add(random % RETRY_SPREAD_S)
+    first.saturating_add(fastrand::u64(0..RETRY_SPREAD_S))
 }
 
 /// Seconds over which clients that were refused come back.

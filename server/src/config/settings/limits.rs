@@ -83,6 +83,8 @@ limits! {
             handshakes_per_address_per_s_max: Option<u64> = 0, "connections", 0..=10_000_000, AtOnce;
             /// The time from accept to the end of the opening handshake, a handler's late answer included.
             handshake_timeout_ms: u64 = 10_000, "ms", 1..=DAY_MS, NextConnection;
+            /// Bytes of a head that give it one second more than `handshake_timeout_ms`, at most as much again. 0 gives none.
+            header_bytes_per_s_min: Option<u64> = 500, "bytes", 0..=MIB, NextConnection;
             /// The head of a request; a larger one is answered 431 or 414.
             header_bytes_max: usize = 16 * KIB, "bytes", 512..=MIB, NextConnection;
             /// The head of a request; a longer one is answered 431.
