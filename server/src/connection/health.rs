@@ -3,11 +3,11 @@
 //! They ask in many ways, with any host and without a user, often by HTTP/1.0. `OPTIONS *` and `OPTIONS /` are how haproxy
 //! asks when it is told nothing else. They count as the question for readiness. The answers tell nothing else.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::time::timeout;
 
-use super::head_reader;
+use super::head_reader::{self, HeadDeadline};
 use super::request::HttpRequest;
 use super::retry_after::retry_after;
 use crate::config::Limits;
@@ -82,7 +82,8 @@ pub(super) async fn probe_of_refused(
     limits: &Limits,
 ) -> Option<(HealthAnswer, bool)> {
     let mut received = Vec::new();
-    let read = head_reader::read(transport, &mut received, limits);
+    let deadline = HeadDeadline::of(Instant::now(), limits);
+    let read = head_reader::read(transport, &mut received, limits, deadline);
     let end = timeout(PROBE_TIMEOUT, read).await.ok()?.ok()?;
     received.truncate(end);
     let request = HttpRequest::parse(received, limits).ok()?;
