@@ -87,6 +87,7 @@ mod supervised;
 mod surroundings;
 mod telling;
 mod tls;
+mod top;
 mod topic_policies;
 mod trial_ends;
 mod trials;

@@ -8,6 +8,7 @@ mod client;
 mod drain;
 mod report;
 mod table;
+mod top;
 
 use std::io::Write;
 
@@ -27,6 +28,9 @@ pub fn run(command: &OperatorCommand) -> u8 {
         Err(Choosing::Refused(why)) => return fail(FAILED, &why),
         Err(Choosing::Several(servers)) => return fail(WRONG_COMMAND_LINE, &servers),
     };
+    if let (OperatorAction::Top { interval }, false) = (&command.action, command.is_json) {
+        return top::top(&client, *interval);
+    }
     match carry_out(command, &client) {
         Ok(outcome) => {
             outcome.print(command.is_json);
@@ -78,6 +82,11 @@ fn carry_out(command: &OperatorCommand, client: &Client) -> Result<Outcome, NoAn
             let status = client.get("/status")?;
             let text = report::status(&status);
             Ok(Outcome::good(status, text))
+        }
+        // Its numbers once, for programs.
+        OperatorAction::Top { .. } => {
+            let snapshot = client.get("/snapshot")?;
+            Ok(Outcome::good(snapshot, String::new()))
         }
         OperatorAction::List => {
             let handlers = client.get("/handlers")?;

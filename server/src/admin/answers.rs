@@ -9,8 +9,10 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
 use super::Admin;
-use super::connection::Answer;
+use super::connection::{Answer, Body};
 use super::request::{AdminRequest, SessionsWanted};
+use crate::connection::metrics_page;
+use crate::connection::snapshot::Snapshot;
 use crate::listing::Listed;
 use crate::sessions::inquiry::SessionReport;
 use crate::sessions::mailbox::Mailbox;
@@ -22,6 +24,17 @@ impl Admin {
         match request {
             AdminRequest::Status => Answer::good(self.status()),
             AdminRequest::Handlers => Answer::good(self.handlers()),
+            AdminRequest::Snapshot => {
+                let snapshot = Snapshot::take(&self.server).await;
+                Answer::good(serde_json::to_value(snapshot).unwrap_or_default())
+            }
+            AdminRequest::Metrics => {
+                let snapshot = Snapshot::take(&self.server).await;
+                Answer {
+                    status: 200,
+                    body: Body::Text(metrics_page::MEDIA_TYPE, metrics_page::text(&snapshot)),
+                }
+            }
             AdminRequest::Sessions(wanted) => match &wanted.handler {
                 Some(name) if self.server.router.listing().find(name).is_none() => {
                     self.no_handler(name)

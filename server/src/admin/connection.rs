@@ -17,19 +17,30 @@ use crate::http::response::ResponseHead;
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) status: u16,
-    pub(super) body: Value,
+    pub(super) body: Body,
+}
+
+/// The body of an answer.
+#[derive(Debug)]
+pub(super) enum Body {
+    Json(Value),
+    /// A text of this media type.
+    Text(&'static str, String),
 }
 
 impl Answer {
     pub(super) fn good(body: Value) -> Answer {
-        Answer { status: 200, body }
+        Answer {
+            status: 200,
+            body: Body::Json(body),
+        }
     }
 
     /// A sentence that says why nothing was done.
     pub(super) fn fault(status: u16, sentence: &str) -> Answer {
         Answer {
             status,
-            body: json!({ "error": sentence }),
+            body: Body::Json(json!({ "error": sentence })),
         }
     }
 }
@@ -52,9 +63,12 @@ pub(super) async fn serve(
         Ok(head) => (answer(&head, &admin).await, head.method() != b"HEAD"),
         Err(fault) => (Answer::fault(fault.status(), &fault.to_string()), true),
     };
-    let body = json::text(&answer.body) + "\n";
+    let (media_type, body) = match &answer.body {
+        Body::Json(value) => ("application/json", json::text(value) + "\n"),
+        Body::Text(media_type, text) => (*media_type, text.clone()),
+    };
     let mut head = ResponseHead::new(answer.status);
-    head.line("Content-Type", "application/json");
+    head.line("Content-Type", media_type);
     head.number("Content-Length", body.len() as u64);
     head.line("Cache-Control", "no-store");
     head.line("Connection", "close");

@@ -42,10 +42,23 @@ pub(crate) fn choose() -> Option<PathBuf> {
     None
 }
 
-/// The sockets of servers of this user, and of the machine's service, that an operator may mean.
-pub(crate) fn candidates() -> Vec<PathBuf> {
+/// The sockets of servers of this user, and of the machine's service, that an operator may mean. Those of the second list
+/// are meant where no server of the first one runs.
+///
+/// A server that was started without a session of its user has no runtime directory, while the shell of an operator has one.
+pub(crate) fn candidates() -> [Vec<PathBuf>; 2] {
+    let mut directories = directories();
+    let last = directories.split_off(directories.len() - 1);
+    let found = [sockets_in(&directories), sockets_in(&last)];
+    match directories.len() {
+        1 => [found.concat(), Vec::new()],
+        _ => found,
+    }
+}
+
+fn sockets_in(directories: &[Directory]) -> Vec<PathBuf> {
     let mut found = Vec::new();
-    for directory in directories() {
+    for directory in directories {
         // The service has a user of its own.
         let is_fit = match directory.path == Path::new(SERVICE) {
             true => is_safe(&directory.path, |_| true),

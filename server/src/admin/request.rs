@@ -10,6 +10,10 @@ use crate::http::target::Target;
 pub(crate) enum AdminRequest {
     Status,
     Handlers,
+    /// The server in numbers, as JSON.
+    Snapshot,
+    /// The server in numbers, for Prometheus.
+    Metrics,
     Sessions(SessionsWanted),
     /// Read the configuration again and load what has changed, or load this handler anew.
     Reload {
@@ -99,7 +103,7 @@ impl AdminRequest {
         let query = std::str::from_utf8(&target.query).map_err(|_| RequestFault::Malformed)?;
         let path = target.path;
         let wanted = match &*path {
-            "/status" | "/handlers" | "/sessions" => "GET",
+            "/status" | "/handlers" | "/sessions" | "/snapshot" | "/metrics" => "GET",
             "/reload" | "/drain" | "/quarantine" | "/release" | "/close" => "POST",
             _ => return Err(RequestFault::NoPath(path)),
         };
@@ -116,6 +120,8 @@ impl AdminRequest {
         let request = match &*fields.path {
             "/status" => AdminRequest::Status,
             "/handlers" => AdminRequest::Handlers,
+            "/snapshot" => AdminRequest::Snapshot,
+            "/metrics" => AdminRequest::Metrics,
             "/sessions" => AdminRequest::Sessions(SessionsWanted {
                 handler: fields.take("handler"),
                 after: fields.number("after", u64::MAX)?.unwrap_or(0),
@@ -236,7 +242,7 @@ impl Fields {
 
 /// The sessions that one answer lists at most.
 pub(crate) const SESSIONS_MAX: u64 = 1_000;
-const PATHS: &str = "`/status`, `/handlers`, `/sessions`, and with POST `/reload`, `/drain`, `/quarantine`, `/release`, `/close`";
+const PATHS: &str = "`/status`, `/handlers`, `/sessions`, `/snapshot`, `/metrics`, and with POST `/reload`, `/drain`, `/quarantine`, `/release`, `/close`";
 
 #[cfg(test)]
 mod tests {

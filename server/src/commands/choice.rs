@@ -37,13 +37,18 @@ pub(super) fn choose(choice: &ServerChoice) -> Result<Client, Choosing> {
     }
     let mut found = Vec::new();
     let mut refused = None;
-    for socket in place::candidates() {
-        let client = Client::new(&socket);
-        match client.get("/status") {
-            Ok(status) => found.push((client, status)),
-            Err(NoAnswer::Refused(why)) => refused = Some(why),
-            // One that a killed server has left, for example.
-            Err(_) => {}
+    for sockets in place::candidates() {
+        if !found.is_empty() {
+            break;
+        }
+        for socket in sockets {
+            let client = Client::new(&socket);
+            match client.get("/status") {
+                Ok(status) => found.push((client, status)),
+                Err(NoAnswer::Refused(why)) => refused = Some(why),
+                // One that a killed server has left, for example.
+                Err(_) => {}
+            }
         }
     }
     let is_any = !found.is_empty();

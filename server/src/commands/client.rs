@@ -26,6 +26,8 @@ pub(super) enum NoAnswer {
     NoServer { socket: PathBuf, error: io::Error },
     #[error("`{}` is not of this user's server: it belongs to the user with the number {uid}", socket.display())]
     OfAnother { socket: PathBuf, uid: u32 },
+    #[error("the server at `{}` does not answer in time", socket.display())]
+    Late { socket: PathBuf },
     #[error("the server at `{}` {what}", socket.display())]
     Odd { socket: PathBuf, what: &'static str },
 }
@@ -42,6 +44,11 @@ impl Client {
 
     pub(super) fn get(&self, path: &str) -> Result<Value, NoAnswer> {
         self.ask("GET", path, ANSWER_TIMEOUT)
+    }
+
+    /// Like [`get`](Self::get), with a limit for the time that the server may take.
+    pub(super) fn get_within(&self, path: &str, limit: Duration) -> Result<Value, NoAnswer> {
+        self.ask("GET", path, limit)
     }
 
     pub(super) fn post(&self, path: &str) -> Result<Value, NoAnswer> {
@@ -65,7 +72,8 @@ impl Client {
         match stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer) {
             Ok(_) => {}
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                return Err(odd("does not answer in time"));
+                let socket = self.socket.clone();
+                return Err(NoAnswer::Late { socket });
             }
             Err(_) => return Err(odd("ended the connection")),
         }

@@ -7,6 +7,9 @@ use crate::metrics::exposition::Kind::{Counter, Gauge, Histogram};
 use crate::metrics::exposition::{Exposition, Kind};
 use crate::process::usage::Usage;
 
+/// What readers of Prometheus call its format.
+pub(crate) const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
 /// The page of a snapshot.
 pub(crate) fn text(snapshot: &Snapshot) -> String {
     let mut page = Exposition::default();

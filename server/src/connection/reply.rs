@@ -8,6 +8,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use wsh::rules;
 
+use super::metrics_page;
 use crate::auth::network::Network;
 use crate::config::{DecidedBy, Origins};
 use crate::connection::built_in_pages::PageAnswer;
@@ -261,7 +262,7 @@ impl Reply {
     fn content_type(&self) -> &'static str {
         match self {
             Reply::Json(_) => "application/json",
-            Reply::Metrics(_) => "text/plain; version=0.0.4; charset=utf-8",
+            Reply::Metrics(_) => metrics_page::MEDIA_TYPE,
             Reply::Script(_) => "text/javascript; charset=utf-8",
             Reply::Page(answer) => answer.content_type(),
             Reply::Health(answer) => answer.content_type(),

@@ -36,6 +36,11 @@ pub enum OperatorAction {
     Status,
     /// Its handlers.
     List,
+    /// The server live, on a terminal.
+    Top {
+        /// How often it is asked.
+        interval: Duration,
+    },
     /// Its sessions, of this handler or of all.
     Sessions {
         /// The handler's name.
@@ -82,6 +87,9 @@ impl OperatorCommand {
         let action = match name {
             "status" => OperatorAction::Status,
             "list" => OperatorAction::List,
+            "top" => OperatorAction::Top {
+                interval: Duration::from_secs(matches.get_one("interval").copied().unwrap_or(1)),
+            },
             "sessions" => OperatorAction::Sessions {
                 handler: handler(),
                 max: matches.get_one("max").copied().unwrap_or_default(),
@@ -115,10 +123,23 @@ impl OperatorCommand {
 }
 
 /// The commands of operators.
-pub(super) fn commands() -> [Command; 8] {
+pub(super) fn commands() -> [Command; 9] {
     [
         command("status", "Print how the server is: since when it runs, where it listens, what it serves", ""),
         command("list", "Print the handlers of the server, with their generations and sessions", ""),
+        command(
+            "top",
+            "Show the server live: sessions, messages, queues and the time of callbacks",
+            "It draws on the terminal until `q`, without colours where NO_COLOR is set. With --json it prints the numbers once.",
+        )
+        .arg(
+            Arg::new("interval")
+                .long("interval")
+                .value_name("SECONDS")
+                .value_parser(value_parser!(u64).range(1..=3_600))
+                .default_value("1")
+                .help("Ask the server so often"),
+        ),
         command("sessions", "Print the open sessions of the server", "").args([
             handler(false, "Of this handler only, a name as `wshd list` prints it"),
             Arg::new("max")

@@ -200,6 +200,7 @@ fn man() -> clap::Command {
         "status",
         "list",
         "sessions",
+        "top",
         "reload",
         "drain",
         "quarantine",
