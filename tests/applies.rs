@@ -119,6 +119,10 @@ const ROWS: &[Row] = &[
 const ELSEWHERE: &[(&str, &str)] = &[
     ("kind", "every_fault_of_a_file_is_told_in_full"),
     (
+        "upgrade_timeout_ms",
+        "a_program_that_does_not_take_over_is_ended_and_the_server_serves_on",
+    ),
+    (
         "listen_backlog",
         "a_longer_queue_applies_to_a_socket_that_listens",
     ),

@@ -256,7 +256,8 @@ fn a_panic_on_the_control_road_ends_neither_the_road_nor_a_wait_for_it() {
         .expect("a runtime");
     let entered = runtime.enter();
     let reread = Box::new(|| panic!("on purpose"));
-    let serving = wshd::serve::Serving::start(config, reread, None).expect("it starts");
+    let serving =
+        wshd::serve::Serving::start(config, reread, None, Vec::new(), false).expect("it starts");
     let control = serving.control();
 
     control.reread();
@@ -268,7 +269,7 @@ fn a_panic_on_the_control_road_ends_neither_the_road_nor_a_wait_for_it() {
     assert!(changes[0].outcome.is_err());
     drop(entered);
     // The server stops as well.
-    runtime.block_on(serving.run(async {}));
+    runtime.block_on(serving.run(async { wshd::serve::StopReason::Told }));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Everything that is claimed of a running server, through real sockets, directories and libraries.
 
+mod activation;
 mod addresses;
 mod admin;
 mod admission;
@@ -94,5 +95,6 @@ mod trials;
 mod trust;
 mod unit_file;
 mod unreadable;
+mod upgrades;
 mod vocabulary;
 mod watching;

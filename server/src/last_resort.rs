@@ -91,19 +91,26 @@ pub fn begin(leave: fn(u8) -> !) {
 ///
 /// The system has no thread left.
 pub(crate) fn watch() -> io::Result<()> {
-    let own = BEFORE
-        .get()
-        .map(|before| OwnDescriptors::now().vital_since(before));
-    lock().get_or_insert(Duty::Work(own.unwrap_or_default()));
+    let own = BEFORE.get();
+    let own = own.map(|before| OwnDescriptors::now().vital_since(before));
+    let mut own = own.unwrap_or_default();
+    match &mut *lock() {
+        Some(Duty::Work(vital)) => vital.0.append(&mut own.0),
+        Some(Duty::Stop(_)) => {}
+        none => *none = Some(Duty::Work(own)),
+    }
     look_at_panics();
     let thread = std::thread::Builder::new().name("last-resort".to_owned());
     thread.spawn(look_for_ever).map(drop)
 }
 
-/// Has a descriptor watched that was opened after the others. Those of before [`watch`] are watched anyway.
+/// Has a descriptor watched that [`watch`] does not find by itself: it is opened later, or was open before [`begin`].
 pub(crate) fn watch_also(descriptor: BorrowedFd<'_>) {
-    if let Some(Duty::Work(vital)) = &mut *lock() {
-        vital.0.extend(OwnDescriptors::of(descriptor).0);
+    let own = OwnDescriptors::of(descriptor);
+    match &mut *lock() {
+        Some(Duty::Work(vital)) => vital.0.extend(own.0),
+        Some(Duty::Stop(_)) => {}
+        none => *none = Some(Duty::Work(own)),
     }
 }
 

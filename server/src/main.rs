@@ -7,13 +7,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tracing::warn;
 use wshd::config::{CommandLine, Config, ConfigError, Flags, LastGood, Reading, Subcommand};
 use wshd::connection::overlay::Overlay;
 use wshd::dev::{self, Dev, Profile};
 use wshd::new::{self, NewError};
 use wshd::process::heap;
 use wshd::process::optional::{self, Optional, is_allowed};
+use wshd::process::passed_sockets::{self, PassedByService, PassedSocket};
 use wshd::runtime;
+use wshd::serve::upgrade::{Predecessor, Program};
 use wshd::serve::{ServeError, Serving};
 use wshd::signals::{HangUp, Signals};
 use wshd::{check, commands, config, connect, last_resort, leave, logging};
@@ -23,6 +26,17 @@ fn main() {
     wshd::be_trial_helper_if_asked();
     heap::set_limits();
     let line = CommandLine::of_process();
+    let inherited = match line.command {
+        None => Inherited::of_process().unwrap_or_else(|error| {
+            // Nothing is written by another thread yet.
+            let _ = writeln!(
+                std::io::stderr(),
+                "wshd: the server whose place this one is to take: {error}"
+            );
+            leave(FAILED)
+        }),
+        Some(_) => Inherited::default(),
+    };
     // Before there are other threads: a process that is forked later would inherit locks that they hold.
     if !matches!(
         line.command,
@@ -40,14 +54,48 @@ fn main() {
     if cfg!(sanitized) {
         // The first thread gets all signals. A sanitizer delays them while that thread waits in a way it does
         // not know, as runtimes do; it knows `join`.
-        let _ = std::thread::spawn(|| run(line)).join();
+        let _ = std::thread::spawn(|| run(line, inherited)).join();
     } else {
-        run(line);
+        run(line, inherited);
+    }
+}
+
+/// What a server gets from the process that has started it.
+#[derive(Default)]
+struct Inherited {
+    sockets: Vec<PassedSocket>,
+    /// What cannot be used of all that was passed.
+    remarks: Vec<String>,
+    /// The server whose place this one takes.
+    predecessor: Option<Predecessor>,
+    /// What can take the place of this one; `None` in `wshd dev`.
+    program: Option<Program>,
+}
+
+impl Inherited {
+    /// What this process gets. To be called while it has a single thread.
+    fn of_process() -> std::io::Result<Inherited> {
+        let program = Some(Program::of_process());
+        if let Some((predecessor, sockets)) = Predecessor::of_process()? {
+            return Ok(Inherited {
+                sockets,
+                remarks: Vec::new(),
+                predecessor: Some(predecessor),
+                program,
+            });
+        }
+        let PassedByService { sockets, remarks } = passed_sockets::take();
+        Ok(Inherited {
+            sockets,
+            remarks,
+            predecessor: None,
+            program,
+        })
     }
 }
 
 /// Does what the command line says, and ends the process.
-fn run(line: CommandLine) -> ! {
+fn run(line: CommandLine, inherited: Inherited) -> ! {
     let CommandLine {
         command,
         stop_with_stdin,
@@ -83,7 +131,12 @@ fn run(line: CommandLine) -> ! {
         }
         None => configured(flags, |config, reread| {
             match begin(&config, HangUp::Rereads, stop_with_stdin) {
-                Ok(signals) => serve(signals, config, reread, None, |_| Ok(())),
+                Ok(signals) => {
+                    for error in &inherited.remarks {
+                        warn!(error, "not all that was passed is used");
+                    }
+                    serve(signals, config, reread, None, inherited, |_| Ok(()))
+                }
                 Err(code) => code,
             }
         }),
@@ -164,6 +217,7 @@ fn develop(
         config,
         reread,
         Some(dev.overlay()),
+        Inherited::default(),
         move |serving| {
             let control = serving.control();
             let port = serving.port();
@@ -196,6 +250,7 @@ fn serve<T>(
     config: Config,
     reread: impl Fn() -> Result<Reading, ConfigError> + Send + 'static,
     overlay: Option<Arc<Overlay>>,
+    inherited: Inherited,
     beside: impl FnOnce(&Serving) -> std::io::Result<T>,
 ) -> u8 {
     // A connection is an open file, and the usual limit is a thousand. So the limit is raised as far as the
@@ -209,13 +264,32 @@ fn serve<T>(
     };
     let serve = async {
         signals.start();
-        match Serving::start(config, Box::new(reread), overlay) {
-            Ok(serving) => {
+        let Inherited {
+            sockets,
+            predecessor,
+            program,
+            ..
+        } = inherited;
+        match Serving::start(
+            config,
+            Box::new(reread),
+            overlay,
+            sockets,
+            predecessor.is_some(),
+        ) {
+            Ok(mut serving) => {
                 let beside = match beside(&serving) {
                     Ok(beside) => beside,
                     Err(error) => return fail(FAILED, &format!("cannot start: {error}")),
                 };
-                signals.serve(serving.control(), serving.stop_limit());
+                let upgrade = program.map(|program| {
+                    let signals = signals.clone();
+                    serving.upgrade(program, move || signals.hand_over())
+                });
+                signals.serve(serving.control(), upgrade, serving.stop_limit());
+                if let Some(predecessor) = predecessor {
+                    serving.take_over(predecessor);
+                }
                 serving.run(signals.stopped()).await;
                 drop(beside);
                 0

@@ -5,6 +5,7 @@ pub(crate) mod file_mode;
 pub mod heap;
 pub(crate) mod machine;
 pub mod optional;
+pub mod passed_sockets;
 pub(crate) mod priority;
 pub(crate) mod regular_file;
 pub(crate) mod service_manager;

@@ -3,6 +3,7 @@
 mod closing_plan;
 mod drain;
 mod supervision;
+pub mod upgrade;
 mod urls;
 
 use std::sync::Arc;
@@ -13,6 +14,8 @@ use tokio::sync::{mpsc, watch};
 use tracing::{error, info, warn};
 
 use self::supervision::Supervision;
+pub use self::upgrade::Upgrade;
+use self::upgrade::{Predecessor, Program};
 use self::urls::Urls;
 use crate::admin::Admin;
 use crate::admin::socket::{AdminListener, AdminSocketError};
@@ -30,6 +33,7 @@ use crate::connection::server::Server;
 use crate::connection::stopping::Stopping;
 use crate::http::target::encode_path;
 use crate::last_resort;
+use crate::process::passed_sockets::PassedSocket;
 use crate::reload::{Control, Relisten, Reread, Rereading, StartError};
 use crate::runtime::memory;
 use crate::runtime::wakes;
@@ -46,6 +50,15 @@ pub struct Serving {
     control: Arc<Control>,
     admin_listener: Option<AdminListener>,
     stop: watch::Sender<bool>,
+}
+
+/// Why a server stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StopReason {
+    /// It was told to.
+    Told,
+    /// Another process has taken its place, and has its sockets.
+    Upgraded,
 }
 
 /// Why a server does not start.
@@ -72,8 +85,9 @@ pub enum ServeError {
 }
 
 impl Serving {
-    /// Binds every address and loads every handler. `reread` reads the configuration again when its file has
-    /// changed. `overlay`, for `wshd dev`, is what pages are told.
+    /// Binds every address, but for the sockets that were `passed`, and loads every handler. `reread` reads the configuration again when its file has
+    /// changed. `overlay`, for `wshd dev`, is what pages are told. Whether it `takes_over` from a server that runs until
+    /// then: [`take_over`](Self::take_over) is to follow.
     ///
     /// # Errors
     ///
@@ -83,6 +97,8 @@ impl Serving {
         config: Config,
         reread: Reread,
         overlay: Option<Arc<Overlay>>,
+        passed: Vec<PassedSocket>,
+        takes_over: bool,
     ) -> Result<Serving, ServeError> {
         match &config.file {
             Some(file) => info!(file = %file.display(), "configuration read"),
@@ -96,9 +112,10 @@ impl Serving {
             auth::tell(config.auth.as_deref());
         }
         // A busy port is an error before any handler runs.
-        let listeners = Arc::new(Listeners::open(&config)?);
-        let admin_listener = AdminListener::bind(&config)?;
+        let listeners = Arc::new(Listeners::open(&config, passed)?);
+        let admin_listener = AdminListener::bind(&config, takes_over)?;
         let tls = TlsSettings::read(&config)?;
+        tls.set_has_listener(listeners.endpoints().iter().any(Endpoint::is_tls));
         tls.tell();
         let connections_max = config.limits.connections_max;
         let config = Arc::new(ArcSwap::from_pointee(config));
@@ -110,7 +127,8 @@ impl Serving {
             reread,
             relisten: relisten(listeners.clone(), tls.clone()),
         };
-        let starting = Supervision::of_start();
+        // The manager listens to the server that runs until then.
+        let starting = (!takes_over).then(Supervision::of_start);
         let control = Control::start(config.clone(), shared.clone(), tls.clone(), rereading)?;
         drop(starting);
         let (stop, stopping) = Stopping::new();
@@ -173,9 +191,31 @@ impl Serving {
         }
     }
 
+    /// The means to replace this server by `program` while it serves. `drain` has [`run`](Self::run) told of it.
+    pub fn upgrade(
+        &self,
+        program: Program,
+        drain: impl Fn() + Send + Sync + 'static,
+    ) -> Arc<Upgrade> {
+        let config = self.server.config.clone();
+        let router = self.server.router.clone();
+        Upgrade::new(program, self.listeners.clone(), router, config, drain)
+    }
+
+    /// Takes the place of the server that has started this process, with its sockets and their files.
+    pub fn take_over(&mut self, predecessor: Predecessor) {
+        let names = self.server.router.names();
+        predecessor.take_over(names.iter().map(|name| name.to_string()));
+        self.listeners.claim_files();
+        if let Some(listener) = &mut self.admin_listener {
+            listener.take_place();
+        }
+    }
+
     /// Accepts connections until `stop` ends, and for `stop_delay_ms` more. Then closes every session with 1001 and waits
-    /// for all of them, for a bounded time.
-    pub async fn run(mut self, stop: impl Future<Output = ()>) {
+    /// for all of them, for a bounded time. With another process in its place, it accepts nothing more at once, serves
+    /// the requests that it has, and closes sessions with 1012.
+    pub async fn run(mut self, stop: impl Future<Output = StopReason>) {
         let workers = watchdog::start(tokio::runtime::Handle::current());
         wakes::start(&tokio::runtime::Handle::current());
         let server = self.server.clone();
@@ -200,10 +240,11 @@ impl Serving {
         }
         let urls = Urls::of(self.listeners.endpoints().iter());
         let has_pages = self.has_pages();
+        let connections = alive.downgrade();
         self.listeners.begin(self.server.clone(), alive);
         self.shared.readiness.begin_serving();
         let router = self.server.router.clone();
-        let _supervision = Supervision::of_life(self.shared.clone(), router);
+        let supervision = Supervision::of_life(self.shared.clone(), router);
         for handler in self.server.router.names() {
             let path = encode_path(&format!("/{handler}"));
             info!(%handler, url = %format_args!("{}{path}", urls.sessions), "handler answers");
@@ -212,20 +253,39 @@ impl Serving {
             info!(url = %format_args!("{}/", urls.pages), "pages");
         }
 
-        stop.await;
-        self.shared.readiness.begin_draining();
-        let delay_ms = server.config.load().limits.stop_delay_ms;
-        if delay_ms > 0 {
-            info!(
-                delay_ms,
-                "not ready any more, accepting until `stop_delay_ms` is over"
-            );
-            tokio::time::sleep(Duration::from_millis(delay_ms)).await;
+        let reason = stop.await;
+        if reason == StopReason::Upgraded {
+            // It is the other process that the manager listens to.
+            drop(supervision);
         }
-        self.stop.send_replace(true);
-        // A client that is told to leave may connect again at once, and must find no listener then.
-        let _ = tokio::time::timeout(LISTENERS_END, self.listeners.end()).await;
-        drain::drain(Dismissal::STOPPING, &self.shared, &server, &mut ended).await;
+        self.shared.readiness.begin_draining();
+        match reason {
+            StopReason::Told => {
+                let delay_ms = server.config.load().limits.stop_delay_ms;
+                if delay_ms > 0 {
+                    info!(
+                        delay_ms,
+                        "not ready any more, accepting until `stop_delay_ms` is over"
+                    );
+                    tokio::time::sleep(Duration::from_millis(delay_ms)).await;
+                }
+                self.stop.send_replace(true);
+                // A client that is told to leave may connect again at once, and must find no listener then.
+                let _ = tokio::time::timeout(LISTENERS_END, self.listeners.end()).await;
+                drain::drain(Dismissal::STOPPING, &self.shared, &server, &mut ended).await;
+            }
+            StopReason::Upgraded => {
+                let _ = tokio::time::timeout(LISTENERS_END, self.listeners.end()).await;
+                // Requests that this process has accepted have no other one to go to.
+                let answered = async {
+                    drain::answer_all(&connections, &self.shared, &server).await;
+                    self.stop.send_replace(true);
+                };
+                let drained =
+                    drain::drain(Dismissal::RESTARTING, &self.shared, &server, &mut ended);
+                tokio::join!(answered, drained);
+            }
+        }
         // This blocks while plugins shut down. The runtime has nothing else to do.
         if !self.control.stop() {
             warn!("the thread that loads handlers does not end, leaving without it");

@@ -26,13 +26,14 @@ use crate::last_resort;
 use crate::logging;
 use crate::process::service_manager::service_manager;
 use crate::reload::Control;
+use crate::serve::{StopReason, Upgrade};
 
 /// Listens to every signal that ends a process by default. Those that mean nothing here are ignored, with a
 /// line in the log.
 #[derive(Clone, Debug)]
 pub struct Signals {
     state: Arc<Mutex<SignalState>>,
-    stop: watch::Sender<bool>,
+    stop: watch::Sender<Option<StopReason>>,
 }
 
 /// The state on which signals act.
@@ -41,6 +42,8 @@ struct SignalState {
     control: Option<Arc<Control>>,
     /// The thread that tells the service manager of reloads, if there is a manager.
     reload_notice: Option<mpsc::Sender<()>>,
+    /// What another program takes the place of this one by; `None` where none does.
+    upgrade: Option<Arc<Upgrade>>,
     /// Whether the configuration is to be read again as soon as there is a control.
     is_reread_due: bool,
     /// How long a stop may take; called when a stop begins.
@@ -63,12 +66,13 @@ impl Signals {
             // It fails where a tool that runs the server, such as valgrind, keeps the signal for itself.
             let _ = heard.add_signal(signal);
         }
-        let (stop, _) = watch::channel(false);
+        let (stop, _) = watch::channel(None);
         let signals = Signals {
             state: Arc::new(Mutex::new(SignalState {
                 phase: ServerPhase::Preparing,
                 control: None,
                 reload_notice: None,
+                upgrade: None,
                 is_reread_due: false,
                 stop_limit: Box::new(|| START_STOP_LIMIT),
             })),
@@ -128,7 +132,12 @@ impl Signals {
 
     /// Notes that the server is up. `stop_limit` says how long a stop may take in all; it is called when one
     /// begins.
-    pub fn serve(&self, control: Arc<Control>, stop_limit: impl Fn() -> Duration + Send + 'static) {
+    pub fn serve(
+        &self,
+        control: Arc<Control>,
+        upgrade: Option<Arc<Upgrade>>,
+        stop_limit: impl Fn() -> Duration + Send + 'static,
+    ) {
         let mut state = self.lock();
         state.phase.advance(ServerPhase::Serving);
         if std::mem::take(&mut state.is_reread_due) {
@@ -142,15 +151,29 @@ impl Signals {
             state.reload_notice = told.ok();
         }
         state.control = Some(control);
+        state.upgrade = upgrade;
         state.stop_limit = Box::new(stop_limit);
     }
 
-    /// Resolves with the first signal that stops the server. From then on a second one ends the process at
-    /// once.
-    pub async fn stopped(self) {
+    /// Has the server drain, since another process has taken its place.
+    pub fn hand_over(&self) {
+        let mut state = self.lock();
+        state.phase.advance(ServerPhase::Stopping);
+        last_resort::leave_within((state.stop_limit)());
+        self.stop.send_if_modified(|reason| {
+            let is_first = reason.is_none();
+            reason.get_or_insert(StopReason::Upgraded);
+            is_first
+        });
+    }
+
+    /// Resolves with the first signal that stops the server, or when another process has taken its place. From then on
+    /// a signal ends the process at once.
+    pub async fn stopped(self) -> StopReason {
         let mut stop = self.stop.subscribe();
         // The sender lives as long as `self`.
-        let _ = stop.wait_for(|stops| *stops).await;
+        let reason = stop.wait_for(Option::is_some).await;
+        reason.ok().and_then(|it| *it).unwrap_or(StopReason::Told)
     }
 
     fn hear(&self, name: &str, meaning: Meaning, told: &mut HashMap<String, Instant>) {
@@ -160,8 +183,11 @@ impl Signals {
         match action {
             SignalAction::Stop => {
                 info!("{name}, stopping");
+                if let Some(upgrade) = &state.upgrade {
+                    upgrade.stop();
+                }
                 last_resort::leave_within((state.stop_limit)());
-                self.stop.send_replace(true);
+                self.stop.send_replace(Some(StopReason::Told));
             }
             SignalAction::Leave => {
                 info!("{name}, leaving before anything is served");
@@ -194,6 +220,11 @@ impl Signals {
             SignalAction::ReopenLogs => {
                 logging::reopen_file();
                 info!("{name}, opening log files again that were moved");
+            }
+            SignalAction::Upgrade => {
+                if let Some(upgrade) = &state.upgrade {
+                    upgrade.ask();
+                }
             }
             SignalAction::Nothing => {}
             SignalAction::Tell => {

@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
@@ -21,11 +22,14 @@ pub(crate) struct Server {
     /// The thread that reads the log to its end.
     reader: Option<JoinHandle<()>>,
     port: u16,
+    /// Whether processes that take its place are killed with it.
+    leads_group: bool,
 }
 
 /// A command line for a server.
 pub(crate) struct Builder {
     command: Command,
+    leads_group: bool,
 }
 
 impl Builder {
@@ -44,6 +48,13 @@ impl Builder {
 
     pub(crate) fn env(mut self, name: &str, value: &str) -> Builder {
         self.command.env(name, value);
+        self
+    }
+
+    /// Has processes that take the server's place killed with it.
+    pub(crate) fn leading_group(mut self) -> Builder {
+        self.command.process_group(0);
+        self.leads_group = true;
         self
     }
 
@@ -68,6 +79,26 @@ impl Builder {
         self
     }
 
+    /// Passes these sockets to the server as systemd does: with their names, between colons. One or two are passed.
+    pub(crate) fn activated(self, sockets: Vec<OwnedFd>, names: &str) -> Builder {
+        let script = format!(
+            "export LISTEN_PID=$$ LISTEN_FDS={} LISTEN_FDNAMES={names}; \
+             exec \"$@\" 3<&0 4<&1 </dev/null >/dev/null",
+            sockets.len()
+        );
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &script, "sh"]);
+        let mut builder = self.within(shell);
+        let mut sockets = sockets.into_iter();
+        if let Some(first) = sockets.next() {
+            builder.command.stdin(first);
+        }
+        if let Some(second) = sockets.next() {
+            builder.command.stdout(second);
+        }
+        builder
+    }
+
     /// Runs the program to its end.
     pub(crate) fn output(mut self) -> std::process::Output {
         self.command.output().expect("wshd runs")
@@ -86,6 +117,7 @@ impl Builder {
             log: Arc::default(),
             reader: None,
             port: 0,
+            leads_group: self.leads_group,
         };
         let log = server.child.stderr.take().expect("its stderr is piped");
         server.read_on(BufReader::new(log));
@@ -106,6 +138,7 @@ impl Builder {
             log: Arc::default(),
             reader: None,
             port: port_in(&line),
+            leads_group: self.leads_group,
         };
         (server, log)
     }
@@ -158,18 +191,29 @@ impl Server {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        Builder { command }
+        Builder {
+            command,
+            leads_group: false,
+        }
     }
 
     /// A command line without any argument.
     pub(crate) fn bare(site: &Site) -> Builder {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_wshd"));
+        Server::of_program(site, Path::new(env!("CARGO_BIN_EXE_wshd")))
+    }
+
+    /// A command line of the program at `path`, without any argument.
+    pub(crate) fn of_program(site: &Site, path: &Path) -> Builder {
+        let mut command = Command::new(path);
         command.current_dir(site.root()).stdin(Stdio::null());
         // It is killed, and what it leaves behind goes with the site.
         command.env("TMPDIR", site.root());
         command.env("XDG_RUNTIME_DIR", site.root());
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        Builder { command }
+        Builder {
+            command,
+            leads_group: false,
+        }
     }
 
     pub(crate) fn port(&self) -> u16 {
@@ -346,6 +390,17 @@ impl Server {
         assert_eq!(self.count_lines(parts), times, "{parts:?}\n{}", self.log());
     }
 
+    /// Waits for the end of the process. Another one may go on with its log.
+    #[track_caller]
+    pub(crate) fn wait_for_process(&mut self, limit: Duration) -> ExitStatus {
+        let mut status = None;
+        within(limit, "the server ends", || {
+            status = self.child.try_wait().expect("it is our child");
+            status.is_some()
+        });
+        status.expect("it ended")
+    }
+
     /// Waits for the end of the process and of its log.
     #[track_caller]
     pub(crate) fn wait(&mut self, limit: Duration) -> ExitStatus {
@@ -392,6 +447,10 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.child.kill();
+        if self.leads_group {
+            let group = rustix::process::Pid::from_child(&self.child);
+            let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+        }
         let _ = self.child.wait();
         if std::thread::panicking() {
             eprintln!("--- the server's log\n{}\n---", self.log());

@@ -23,7 +23,7 @@ use crate::sessions::peer::PeerProcess;
 #[derive(Debug)]
 pub(crate) struct AdminListener {
     // While the socket is open, no other server takes its file over.
-    _file: SocketFile,
+    file: SocketFile,
     socket: UnixListener,
     path: PathBuf,
 }
@@ -39,9 +39,22 @@ pub struct AdminSocketError {
 impl AdminListener {
     /// Makes the socket that the configuration wants. Where it leaves the path to the server, one that cannot be made is
     /// no reason not to serve: the log says so.
-    pub(crate) fn bind(config: &Config) -> Result<Option<AdminListener>, AdminSocketError> {
+    ///
+    /// A server that takes over from another one, which still has the path, makes the socket beside it until
+    /// [`take_place`](Self::take_place).
+    pub(crate) fn bind(
+        config: &Config,
+        takes_over: bool,
+    ) -> Result<Option<AdminListener>, AdminSocketError> {
         match &config.admin_socket {
             AdminSocket::Off => Ok(None),
+            AdminSocket::At(path) if takes_over => {
+                let mut beside = path.clone().into_os_string();
+                beside.push(format!(".{}", std::process::id()));
+                let mut listener = AdminListener::bind_at(Path::new(&beside))?;
+                listener.path.clone_from(path);
+                Ok(Some(listener))
+            }
             AdminSocket::At(path) => AdminListener::bind_at(path).map(Some),
             AdminSocket::Automatic => {
                 let Some(path) = place::choose() else {
@@ -72,11 +85,15 @@ impl AdminListener {
         };
         let socket = listen(socket).map_err(|error: io::Error| fault(error.into()))?;
         let path = path.to_owned();
-        Ok(AdminListener {
-            _file: file,
-            socket,
-            path,
-        })
+        Ok(AdminListener { file, socket, path })
+    }
+
+    /// Puts the socket at its path, in place of that of the server before.
+    pub(crate) fn take_place(&mut self) {
+        if let Err(error) = self.file.move_to(&self.path) {
+            let path = self.path.display();
+            warn!(%path, %error, "the admin socket stays where it was made, beside its path");
+        }
     }
 
     pub(crate) fn path(&self) -> &Path {

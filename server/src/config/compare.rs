@@ -2,7 +2,7 @@
 
 use super::fault::{ConfigFault, What, nearest};
 use super::file::quoted;
-use super::{Config, NamedHandler};
+use super::{Config, Endpoint, NamedHandler};
 
 impl Config {
     /// The keys in which `new` differs and that apply after a restart only.
@@ -15,6 +15,16 @@ impl Config {
         .into_iter()
         .filter_map(|(key, differs)| differs.then_some(key))
         .collect()
+    }
+
+    /// Whether `listen` is the default, whether that is written down or not.
+    pub(crate) fn listens_by_default(&self) -> bool {
+        let default = Config::default();
+        let [own, default] = [&self.listen, &default.listen].map(|listen| {
+            let addresses = listen.iter().map(Endpoint::address);
+            addresses.collect::<Vec<_>>()
+        });
+        own == default
     }
 
     /// Whether both configurations write the log to one file, within one size.

@@ -4,6 +4,8 @@ use std::fmt::{self, Display, Formatter};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use super::listen_address::ListenEntry;
+
 /// Where the server listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Endpoint {
@@ -16,6 +18,15 @@ pub enum Endpoint {
 }
 
 impl Endpoint {
+    /// The endpoint that `listen` would write so, with a port or a whole path.
+    pub(crate) fn written(text: &str) -> Option<Endpoint> {
+        let entry: ListenEntry = text.parse().ok()?;
+        let endpoints = entry
+            .is_complete()
+            .then(|| entry.endpoints(0, Path::new("/")));
+        endpoints?.into_iter().next()
+    }
+
     /// The address; `None` for a Unix socket.
     pub fn address(&self) -> Option<SocketAddr> {
         match self {

@@ -3,6 +3,7 @@
 mod accept_errors;
 pub(crate) mod binding;
 mod listeners;
+mod passed;
 mod places;
 pub(crate) mod socket_file;
 
@@ -49,6 +50,17 @@ struct ListeningSocket {
     /// The file of a Unix socket, which is removed with this.
     file: Option<SocketFile>,
     socket: AsyncFd<Socket>,
+    /// What systemd has said of it, if it came from there.
+    origin: SocketOrigin,
+}
+
+/// Where a socket comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum SocketOrigin {
+    /// This server has made it, or one whose place it takes.
+    Own,
+    /// systemd has made it, for clients that speak TLS or for others. It goes on there when this process has ended.
+    Systemd { is_tls: bool },
 }
 
 /// How a listener ends.
@@ -67,6 +79,7 @@ impl Listener {
         wanted: Endpoint,
         endpoint: Endpoint,
         file: Option<SocketFile>,
+        origin: SocketOrigin,
     ) -> io::Result<Listener> {
         socket.set_nonblocking(true)?;
         // The deprecation is about types whose descriptor changes. A socket keeps its own.
@@ -74,7 +87,11 @@ impl Listener {
         let socket = AsyncFd::with_interest(socket, Interest::READABLE)?;
         last_resort::watch_also(socket.as_fd());
         Ok(Listener {
-            socket: Arc::new(ListeningSocket { file, socket }),
+            socket: Arc::new(ListeningSocket {
+                file,
+                socket,
+                origin,
+            }),
             wanted,
             endpoint,
         })
@@ -103,6 +120,16 @@ impl Listener {
             bound: self.endpoint.clone(),
             is_v6_only: is_every_v6 && self.socket().only_v6().unwrap_or(false),
         }
+    }
+
+    /// Whether the process that has passed the socket on may still go on with it.
+    fn is_of_another(&self) -> bool {
+        let file = self.socket.file.as_ref();
+        file.is_some_and(SocketFile::is_left)
+    }
+
+    fn is_of_systemd(&self) -> bool {
+        matches!(self.socket.origin, SocketOrigin::Systemd { .. })
     }
 
     fn socket(&self) -> &Socket {

@@ -30,7 +30,6 @@ pub(crate) enum Notice {
     /// The start or the stop takes so much longer, from now on.
     ExtendTimeout(Duration),
     /// Another process is the one to watch from now on.
-    #[allow(dead_code, reason = "for a process that hands its place over")]
     MainPid(u32),
 }
 

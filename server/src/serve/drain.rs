@@ -50,6 +50,25 @@ pub(super) async fn drain(
     info!(elapsed_ms = began.elapsed().as_millis(), "stopped");
 }
 
+/// Waits until every connection is a session or a download, or has ended: as long as a request may take to come, and at
+/// most half of what a stop may take.
+pub(super) async fn answer_all(
+    connections: &mpsc::WeakSender<()>,
+    shared: &Shared,
+    server: &Server,
+) {
+    let limits = &server.config.load_full().limits;
+    let longest_ms = limits.handshake_timeout_ms.min(limits.stop_timeout_ms / 2);
+    let deadline = Instant::now() + Duration::from_millis(longest_ms);
+    while Instant::now() < deadline {
+        let sessions = shared.sessions.list(|_, _| true).len();
+        if connections.strong_count() <= sessions + server.admission.downloads() {
+            return;
+        }
+        sleep(ANSWERED_PAUSE).await;
+    }
+}
+
 /// Tells each session that is open to close.
 async fn tell_to_close(dismissal: Dismissal, shared: &Shared, config: &Config, began: Instant) {
     let mut random = Rng::new();
@@ -92,4 +111,6 @@ impl ClosingPace {
     }
 }
 
+/// How often connections without a session are counted.
+const ANSWERED_PAUSE: Duration = Duration::from_millis(100);
 const LATECOMERS: Duration = Duration::from_millis(500);

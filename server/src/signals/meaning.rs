@@ -34,6 +34,8 @@ pub(super) enum Meaning {
     Reread,
     /// Open the log files again, which were moved.
     ReopenLogs,
+    /// Start the program anew, in place of this process.
+    Upgrade,
     /// Nothing. By default, the signal would end the process.
     Nothing,
 }
@@ -51,6 +53,7 @@ pub(super) enum SignalAction {
     /// Read the configuration again as soon as the server serves.
     RereadLater,
     ReopenLogs,
+    Upgrade,
     /// Log that the signal means nothing.
     Tell,
     Nothing,
@@ -69,6 +72,9 @@ pub(super) fn step(phase: ServerPhase, meaning: Meaning) -> (ServerPhase, Signal
         // The server stops already, and the end of stdin is no reason to hurry.
         (Stopping, Meaning::Orphaned) => (Stopping, SignalAction::Nothing),
         (phase, Meaning::ReopenLogs) => (phase, SignalAction::ReopenLogs),
+        (Serving, Meaning::Upgrade) => (Serving, SignalAction::Upgrade),
+        // There is nothing to take over yet, or it is being closed.
+        (phase, Meaning::Upgrade) => (phase, SignalAction::Tell),
         // It may have changed since it was read.
         (Preparing, Meaning::Reread) => (Preparing, SignalAction::RereadLater),
         (Starting, Meaning::Reread) => (Starting, SignalAction::RereadLater),
@@ -93,6 +99,8 @@ impl Meaning {
             signals::SIGTERM | signals::SIGINT | signals::SIGQUIT => Meaning::Stop,
             signals::SIGHUP if hang_up == HangUp::Stops => Meaning::Stop,
             signals::SIGHUP => Meaning::Reread,
+            // `wshd dev` runs what it has built.
+            signals::SIGUSR2 if hang_up == HangUp::Rereads => Meaning::Upgrade,
             signals::SIGUSR1 => Meaning::ReopenLogs,
             _ => Meaning::Nothing,
         }
@@ -214,6 +222,10 @@ mod tests {
                 Meaning::ReopenLogs,
                 (Stopping, SignalAction::ReopenLogs),
             ),
+            (Preparing, Meaning::Upgrade, (Preparing, SignalAction::Tell)),
+            (Starting, Meaning::Upgrade, (Starting, SignalAction::Tell)),
+            (Serving, Meaning::Upgrade, (Serving, SignalAction::Upgrade)),
+            (Stopping, Meaning::Upgrade, (Stopping, SignalAction::Tell)),
             (Preparing, Meaning::Nothing, (Preparing, SignalAction::Tell)),
             (Starting, Meaning::Nothing, (Starting, SignalAction::Tell)),
             (Serving, Meaning::Nothing, (Serving, SignalAction::Tell)),

@@ -303,7 +303,9 @@ Signals:
   SIGHUP                    read the configuration again and look for changed handlers; `dev`,
                             whose terminal is closed, stops
   SIGUSR1                   open log files again that were moved
-  SIGUSR2, SIGALRM and others that end most programs are ignored, with a line in the log.
+  SIGUSR2                   start the program anew with the sockets of this process, which
+                            drains when the other one is ready; `dev` ignores it
+  SIGALRM and others that end most programs are ignored, with a line in the log.
 
 Exit status:
   0   all is well                    70   code of a handler called `exit`

@@ -101,6 +101,8 @@ limits! {
             stop_delay_ms: u64 = 0, "ms", 0..=DAY_MS, AtOnce;
             /// The time from the end of accepting to the end of the process.
             stop_timeout_ms: u64 = 30_000, "ms", 0..=DAY_MS, AtOnce;
+            /// The time in which another process that takes the place of this one has to be ready.
+            upgrade_timeout_ms: u64 = 60_000, "ms", 1..=DAY_MS, AtOnce;
             /// Sessions that are told to close every two seconds while the server stops, each at a random moment.
             stop_batch_sessions: usize = 10_000, "sessions", COUNTS, AtOnce;
         }

@@ -10,9 +10,9 @@ use std::path::Path;
 use socket2::{Domain, Protocol, Socket, Type};
 use tracing::warn;
 
-use super::Listener;
 use super::places::{is_v6_only, overlap, sockets_for};
 use super::socket_file;
+use super::{Listener, SocketOrigin};
 use crate::config::{Config, Endpoint};
 
 /// An endpoint that cannot be listened on.
@@ -43,6 +43,11 @@ pub enum WhyNot {
     /// The port is one of those that are for privileged processes.
     #[error("{0}; ports below 1024 need a privilege")]
     NoPrivilege(io::Error),
+    /// The socket is passed as one for TLS.
+    #[error(
+        "systemd's socket unit names it `tls`, and `[tls]` has no certificate; set `certificates`, or another          `FileDescriptorName=`"
+    )]
+    NoCertificate,
     /// The system does not allow it.
     #[error(transparent)]
     System(io::Error),
@@ -263,7 +268,7 @@ fn listen(
     bound?;
     let port = socket.local_addr()?.as_socket().map_or(0, |it| it.port());
     let endpoint = found.with_port(port);
-    Listener::new(socket, wanted.clone(), endpoint, None)
+    Listener::new(socket, wanted.clone(), endpoint, None, SocketOrigin::Own)
 }
 
 /// Makes the Unix socket of `endpoint` at `path`.
@@ -276,6 +281,7 @@ fn bind_path(config: &Config, endpoint: &Endpoint, path: &Path) -> Result<Listen
         endpoint.clone(),
         endpoint,
         Some(file),
+        SocketOrigin::Own,
     )?)
 }
 

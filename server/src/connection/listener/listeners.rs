@@ -3,8 +3,11 @@
 //! A change binds what is new first, then lets the old listeners go. Connections of theirs stay, and those that wait to
 //! be accepted are accepted. If something cannot be bound, all goes on as it was.
 
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
@@ -12,9 +15,12 @@ use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use super::binding::{Bound, ListenError, bind};
+use super::passed::{endpoints, listener_of, note_of};
+use super::socket_file::SocketFile;
 use super::{Listener, ListenerEnd, accept};
 use crate::config::{Config, Endpoint};
 use crate::connection::server::Server;
+use crate::process::passed_sockets::{PassedSocket, SocketNote};
 
 /// The listeners of a server.
 #[derive(Debug)]
@@ -28,6 +34,9 @@ pub(crate) struct Listeners {
 #[derive(Debug)]
 struct State {
     open: Vec<OpenListener>,
+    /// Sockets that the configuration does not list, and on which nothing is accepted: those of systemd, which cannot be
+    /// bound again, and those of a process that may still go on with them.
+    spare: Vec<Listener>,
     /// The loopback addresses that are listed and that the machine lacks.
     missing: Vec<Endpoint>,
     unix_mode: u32,
@@ -57,19 +66,36 @@ enum Accepting {
 }
 
 impl Listeners {
-    /// Binds all that the configuration lists. To be called in the runtime in which connections are served.
-    pub(crate) fn open(config: &Config) -> Result<Listeners, ListenError> {
-        let Bound { listeners, missing } = bind(config, &[], &[])?;
-        let open: Vec<_> = listeners.into_iter().map(OpenListener::of).collect();
+    /// Binds all that the configuration lists and that was not `passed` by another process. To be called in the runtime
+    /// in which connections are served.
+    pub(crate) fn open(
+        config: &Config,
+        passed: Vec<PassedSocket>,
+    ) -> Result<Listeners, ListenError> {
+        let mut state = State {
+            open: Vec::new(),
+            spare: Vec::new(),
+            missing: Vec::new(),
+            unix_mode: config.unix_mode,
+            backlog: config.listen_backlog,
+            accepting: Accepting::No,
+        };
+        for passed in passed {
+            match listener_of(passed) {
+                Ok(listener) => state.spare.push(listener),
+                Err(error) => warn!(%error, "a socket that was passed is not used"),
+            }
+        }
+        state.listen(config, &Handle::current())?;
+        for unused in state.spare.iter().filter(|it| it.is_of_systemd()) {
+            warn!(
+                address = %unused.endpoint(),
+                "systemd passes a socket that `listen` does not name; no connection to it is accepted"
+            );
+        }
         Ok(Listeners {
-            is_loopback_only: Arc::new(AtomicBool::new(are_loopback(&open))),
-            state: Mutex::new(State {
-                open,
-                missing,
-                unix_mode: config.unix_mode,
-                backlog: config.listen_backlog,
-                accepting: Accepting::No,
-            }),
+            is_loopback_only: Arc::new(AtomicBool::new(are_loopback(&state.open))),
+            state: Mutex::new(state),
             runtime: Handle::current(),
         })
     }
@@ -112,14 +138,87 @@ impl Listeners {
         if matches!(state.accepting, Accepting::Ended) {
             return Ok(false);
         }
-        let before: Vec<_> = state.open.iter().map(|it| it.listener.clone()).collect();
         let _runtime = self.runtime.enter();
-        let Bound { listeners, missing } = bind(config, &before, &state.missing)?;
-        drop(before);
-        let old = std::mem::take(&mut state.open);
-        let State {
-            open, accepting, ..
-        } = &mut *state;
+        let is_changed = state.listen(config, &self.runtime)?;
+        state.apply_settings(config);
+        self.is_loopback_only
+            .store(are_loopback(&state.open), Ordering::Relaxed);
+        Ok(is_changed)
+    }
+
+    /// The sockets, for another process that is to take the place of this one.
+    pub(crate) fn copies(&self) -> io::Result<Vec<(OwnedFd, SocketNote)>> {
+        let state = self.lock();
+        let open = state.open.iter().map(|it| &it.listener);
+        let copies = open.chain(&state.spare).map(|listener| {
+            let copy = listener.socket().as_fd().try_clone_to_owned()?;
+            Ok((copy, note_of(listener)))
+        });
+        copies.collect()
+    }
+
+    /// Leaves the files of Unix sockets to the process that takes the place of this one.
+    pub(crate) fn leave_files(&self) {
+        for file in self.lock().files() {
+            file.leave();
+        }
+    }
+
+    /// Takes over the files of Unix sockets from the process whose place this one takes, and closes the sockets that
+    /// the configuration does not list any more.
+    pub(crate) fn claim_files(&self) {
+        let mut state = self.lock();
+        for file in state.files() {
+            file.claim();
+        }
+        state.spare.retain(Listener::is_of_systemd);
+    }
+
+    /// Accepts nothing more, and closes every socket. Ends when that is done.
+    pub(crate) async fn end(&self) {
+        let mut loops = {
+            let mut state = self.lock();
+            state.open.clear();
+            state.spare.clear();
+            match std::mem::replace(&mut state.accepting, Accepting::Ended) {
+                Accepting::Yes { loops, .. } => loops,
+                Accepting::No | Accepting::Ended => return,
+            }
+        };
+        // With their sender gone, the loops end at once.
+        while loops.join_next().await.is_some() {}
+    }
+
+    /// Like [`end`](Self::end), from a thread outside the runtime. Waits for at most `limit`.
+    pub(crate) fn end_within(&self, limit: Duration) {
+        let end = async { tokio::time::timeout(limit, self.end()).await };
+        let _ = self.runtime.block_on(end);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Listens as the configuration says, with the sockets that are there and new ones. Returns whether something has
+    /// changed.
+    fn listen(&mut self, config: &Config, runtime: &Handle) -> Result<bool, ListenError> {
+        let open = self.open.iter().map(|it| &it.listener);
+        let known: Vec<_> = open.chain(&self.spare).cloned().collect();
+        let listen = endpoints(config, &known)?;
+        let config = Config {
+            listen,
+            ..config.clone()
+        };
+        let Bound { listeners, missing } = bind(&config, &known, &self.missing)?;
+        let is_used = |it: &Listener| {
+            let mut used = listeners.iter();
+            used.any(|used| Arc::ptr_eq(&used.socket, &it.socket))
+        };
+        let is_kept = |it: &Listener| !is_used(it) && (it.is_of_systemd() || it.is_of_another());
+        self.spare = known.into_iter().filter(is_kept).collect();
+        let old = std::mem::take(&mut self.open);
         let (mut old, mut is_changed): (Vec<_>, _) = (old.into_iter().map(Some).collect(), false);
         for listener in listeners {
             let mut next = OpenListener::of(listener);
@@ -133,47 +232,30 @@ impl Listeners {
                     next.end = same.end;
                 }
                 before => {
-                    accepting.begin(&mut next, &self.runtime);
+                    self.accepting.begin(&mut next, runtime);
                     if let Some(before) = before {
                         before.end(ListenerEnd::AtOnce);
                     }
                     is_changed = true;
                 }
             }
-            open.push(next);
+            self.open.push(next);
         }
         for gone in old.into_iter().flatten() {
             info!(address = %gone.listener.endpoint(), "not listening any more; its connections go on");
             gone.end(ListenerEnd::WhenEmpty);
             is_changed = true;
         }
-        state.missing = missing;
-        state.apply_settings(config);
-        self.is_loopback_only
-            .store(are_loopback(&state.open), Ordering::Relaxed);
+        self.missing = missing;
         Ok(is_changed)
     }
 
-    /// Accepts nothing more, and closes every socket. Ends when that is done.
-    pub(crate) async fn end(&self) {
-        let mut loops = {
-            let mut state = self.lock();
-            state.open.clear();
-            match std::mem::replace(&mut state.accepting, Accepting::Ended) {
-                Accepting::Yes { loops, .. } => loops,
-                Accepting::No | Accepting::Ended => return,
-            }
-        };
-        // With their sender gone, the loops end at once.
-        while loops.join_next().await.is_some() {}
+    fn files(&self) -> impl Iterator<Item = &SocketFile> {
+        let open = self.open.iter().map(|it| &it.listener);
+        let all = open.chain(&self.spare);
+        all.filter_map(|it| it.socket.file.as_ref())
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl State {
     /// Applies what the configuration says of sockets that are open.
     fn apply_settings(&mut self, config: &Config) {
         let backlog = config.listen_backlog;
@@ -266,7 +348,7 @@ mod tests {
             listen_backlog: 1,
             ..Config::default()
         };
-        let listeners = Listeners::open(&config).expect("it listens");
+        let listeners = Listeners::open(&config, Vec::new()).expect("it listens");
         let mut waiting = Vec::new();
         let mut waits = || {
             let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None);

@@ -8,6 +8,7 @@ use std::fs::{self, File, Permissions};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, Mode, fchmod, flock};
@@ -22,6 +23,8 @@ use super::binding::WhyNot;
 pub(crate) struct SocketFile {
     path: PathBuf,
     identity: FileIdentity,
+    /// Whether it stays, because another process has it or is to have it.
+    is_left: AtomicBool,
 }
 
 /// What tells a file from any other that lies at its path later. The system gives no other file this inode while
@@ -43,6 +46,39 @@ enum Occupant {
 }
 
 impl SocketFile {
+    /// The file of a socket that another process has passed on. It is that process's until it is claimed.
+    pub(super) fn of_another(path: &Path) -> io::Result<SocketFile> {
+        Ok(SocketFile {
+            path: path.to_owned(),
+            identity: FileIdentity::of(&fs::symlink_metadata(path)?),
+            is_left: AtomicBool::new(true),
+        })
+    }
+
+    /// Whether the file stays.
+    pub(super) fn is_left(&self) -> bool {
+        self.is_left.load(Ordering::Relaxed)
+    }
+
+    /// Has the file removed with this.
+    pub(super) fn claim(&self) {
+        self.is_left.store(false, Ordering::Relaxed);
+    }
+
+    /// Leaves the file to another process, which has the socket too.
+    pub(super) fn leave(&self) {
+        self.is_left.store(true, Ordering::Relaxed);
+    }
+
+    /// Puts the file at `path`, in place of what lies there.
+    pub(crate) fn move_to(&mut self, path: &Path) -> io::Result<()> {
+        if self.path != path {
+            fs::rename(&self.path, path)?;
+            self.path = path.to_owned();
+        }
+        Ok(())
+    }
+
     /// Gives the file this mode.
     pub(super) fn set_mode(&self, mode: u32) -> io::Result<()> {
         match self.is_at(&self.path) {
@@ -82,6 +118,7 @@ pub(crate) fn bind(path: &Path, mode: u32, backlog: i32) -> Result<(Socket, Sock
     let file = SocketFile {
         path: path.to_owned(),
         identity: FileIdentity::of(&made),
+        is_left: AtomicBool::new(false),
     };
     socket.listen(backlog)?;
     fs::set_permissions(path, Permissions::from_mode(mode))?;
@@ -138,7 +175,7 @@ impl FileIdentity {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if self.is_at(&self.path) {
+        if !self.is_left.load(Ordering::Relaxed) && self.is_at(&self.path) {
             // Without a right to the directory it stays, and the next server takes it over.
             let _ = fs::remove_file(&self.path);
         }

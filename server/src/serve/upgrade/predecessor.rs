@@ -1,0 +1,94 @@
+//! The server whose place this process takes: gives its sockets, and is told when this process is ready.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::process::getppid;
+use socket2::Socket;
+use tracing::warn;
+
+use super::channel::{Received, ToPredecessor, ToSuccessor, UpgradeChannel};
+use super::successor::VARIABLE;
+use crate::process::passed_sockets::PassedSocket;
+
+/// The server that has started this process.
+#[derive(Debug)]
+pub struct Predecessor {
+    channel: UpgradeChannel,
+}
+
+impl Predecessor {
+    /// The server whose place this process is to take, with its sockets; `None` if it was started otherwise.
+    ///
+    /// To be called once, first thing in `main`: stdin is the way to that server until then.
+    ///
+    /// # Errors
+    ///
+    /// The server has ended, or says something else.
+    pub fn of_process() -> io::Result<Option<(Predecessor, Vec<PassedSocket>)>> {
+        let named = std::env::var(VARIABLE).ok();
+        let named: Option<i32> = named.and_then(|it| it.parse().ok());
+        // The variable is also there in processes that such a server has started itself.
+        if named.is_none() || named != getppid().map(|it| it.as_raw_nonzero().get()) {
+            return Ok(None);
+        }
+        let channel = UpgradeChannel::of(io::stdin().as_fd().try_clone_to_owned()?);
+        let deadline = Instant::now() + BEGIN_TIMEOUT;
+        let mut sockets = Vec::new();
+        loop {
+            match channel.receive(deadline)? {
+                Received::Message(ToSuccessor::Sockets(notes), descriptors) => {
+                    if notes.len() != descriptors.len() {
+                        return Err(io::Error::other("not all of its sockets have come"));
+                    }
+                    let passed = notes.into_iter().zip(descriptors);
+                    sockets.extend(passed.map(|(note, socket): (_, OwnedFd)| PassedSocket {
+                        socket: Socket::from(socket),
+                        note,
+                    }));
+                }
+                Received::Message(ToSuccessor::Begin, descriptors) => {
+                    let stdin = descriptors.into_iter().next();
+                    let stdin = stdin.ok_or_else(|| io::Error::other("it has passed no stdin"))?;
+                    rustix::stdio::dup2_stdin(&stdin)?;
+                    return Ok(Some((Predecessor { channel }, sockets)));
+                }
+                Received::Message(ToSuccessor::Yours, _) => {
+                    return Err(io::Error::other("it has ended the exchange early"));
+                }
+                Received::End => return Err(io::Error::other("it has ended")),
+                Received::Late => return Err(io::ErrorKind::TimedOut.into()),
+            }
+        }
+    }
+
+    /// Tells the server which `handlers` this process serves, and waits until it has let go of its sockets.
+    ///
+    /// A server that has ended meanwhile has let go of them too.
+    pub(crate) fn take_over(self, handlers: impl Iterator<Item = String>) {
+        if let Err(error) = self.tell_and_wait(handlers) {
+            warn!(%error, "the server before this one does not answer; going on without it");
+        }
+    }
+
+    fn tell_and_wait(&self, handlers: impl Iterator<Item = String>) -> io::Result<()> {
+        for name in handlers {
+            self.channel.send(&ToPredecessor::Serves(name), &[])?;
+        }
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        self.channel.send(&ToPredecessor::Ready { version }, &[])?;
+        match self
+            .channel
+            .receive::<ToSuccessor>(Instant::now() + HAND_OVER_TIMEOUT)?
+        {
+            Received::Message(..) | Received::End => Ok(()),
+            Received::Late => Err(io::ErrorKind::TimedOut.into()),
+        }
+    }
+}
+
+/// How long the sockets may take to come: they are sent before this process is started.
+const BEGIN_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the other server may take to answer. It ends this process if it wants to serve on.
+const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(5);

@@ -1,0 +1,101 @@
+//! The process that is to take the place of this one: started with this one's sockets, and heard until it is ready.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::Child;
+use std::time::{Duration, Instant};
+
+use super::channel::{DESCRIPTORS_MAX, Received, ToPredecessor, ToSuccessor, UpgradeChannel};
+use super::program::Program;
+use crate::process::passed_sockets::SocketNote;
+
+/// The process.
+#[derive(Debug)]
+pub(super) struct Successor {
+    child: Child,
+}
+
+/// Why a process does not take the place of this one.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NoSuccessor {
+    #[error("it cannot be started: {0}")]
+    NotStarted(io::Error),
+    #[error("it has ended; its own lines say why")]
+    Ended,
+    #[error("it is not ready within {} ms (`upgrade_timeout_ms`)", .0.as_millis())]
+    Late(Duration),
+    #[error("it does not serve {}, which this one serves; its own lines say why", .0.join(", "))]
+    ServesLess(Vec<String>),
+    #[error("it says what this one does not understand: {0}")]
+    Unclear(io::Error),
+}
+
+impl Successor {
+    /// Starts `program` with these sockets. Returns the process, and the way to it.
+    pub(super) fn start(
+        program: &Program,
+        sockets: &[(OwnedFd, SocketNote)],
+    ) -> io::Result<(Successor, UpgradeChannel)> {
+        let (channel, theirs) = UpgradeChannel::pair()?;
+        // All of it waits in the channel until the process reads it.
+        for part in sockets.chunks(DESCRIPTORS_MAX) {
+            let descriptors: Vec<_> = part.iter().map(|(socket, _)| socket.as_fd()).collect();
+            let notes = part.iter().map(|(_, note)| note.clone()).collect();
+            channel.send(&ToSuccessor::Sockets(notes), &descriptors)?;
+        }
+        // The channel is its stdin, and so what is stdin here goes through the channel.
+        let stdin = io::stdin();
+        channel.send(&ToSuccessor::Begin, &[stdin.as_fd()])?;
+        let child = program
+            .command()
+            .env(VARIABLE, std::process::id().to_string())
+            // The watchdog's time is meant for the process that takes over, too.
+            .env_remove("WATCHDOG_PID")
+            .env_remove("LISTEN_PID")
+            .env_remove("LISTEN_FDS")
+            .env_remove("LISTEN_FDNAMES")
+            .stdin(theirs)
+            .spawn()?;
+        Ok((Successor { child }, channel))
+    }
+
+    pub(super) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Ends the process.
+    pub(super) fn end(mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Waits until the process at the other end is ready, and serves all of `handlers`. Returns its version.
+pub(super) fn wait_until_ready(
+    channel: &UpgradeChannel,
+    limit: Duration,
+    handlers: &[String],
+) -> Result<String, NoSuccessor> {
+    let deadline = Instant::now() + limit;
+    let mut missing: BTreeSet<&str> = handlers.iter().map(String::as_str).collect();
+    loop {
+        match channel.receive(deadline).map_err(NoSuccessor::Unclear)? {
+            Received::Message(ToPredecessor::Serves(name), _) => {
+                missing.remove(&*name);
+            }
+            Received::Message(ToPredecessor::Ready { version }, _) if missing.is_empty() => {
+                return Ok(version);
+            }
+            Received::Message(ToPredecessor::Ready { .. }, _) => {
+                let missing = missing.into_iter().map(|name| format!("`{name}`"));
+                return Err(NoSuccessor::ServesLess(missing.collect()));
+            }
+            Received::End => return Err(NoSuccessor::Ended),
+            Received::Late => return Err(NoSuccessor::Late(limit)),
+        }
+    }
+}
+
+/// The variable that tells the process of the one that has started it, by its number.
+pub(super) const VARIABLE: &str = "WSHD_UPGRADE_OF";
