@@ -147,6 +147,18 @@ const ELSEWHERE: &[(&str, &str)] = &[
         "the_file_that_the_configuration_names_applies_at_once",
     ),
     (
+        "log_format",
+        "formats_and_the_file_of_the_access_log_apply_at_once",
+    ),
+    (
+        "access_log_format",
+        "formats_and_the_file_of_the_access_log_apply_at_once",
+    ),
+    (
+        "access_log_file",
+        "formats_and_the_file_of_the_access_log_apply_at_once",
+    ),
+    (
         "log_file_bytes_max",
         "the_file_that_the_configuration_names_applies_at_once",
     ),

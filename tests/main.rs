@@ -1,5 +1,6 @@
 //! Everything that is claimed of a running server, through real sockets, directories and libraries.
 
+mod access_log;
 mod activation;
 mod addresses;
 mod admin;

@@ -90,8 +90,8 @@ pub fn check(config: &Config) -> Result<CheckReport, StartError> {
     if let Some(auth) = &config.auth {
         report.notes.extend(auth.remarks.iter().cloned());
     }
-    match logging::check_file(config) {
-        Ok(remark) => report.notes.extend(remark),
+    match logging::check_files(config) {
+        Ok(remarks) => report.notes.extend(remarks),
         Err(error) => report.bad.push(error.to_string()),
     }
     let scan = match scan::scan(&Scope::of(config)) {

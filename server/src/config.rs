@@ -128,6 +128,12 @@ pub struct Config {
     pub log_level: LogLevel,
     /// The file that the log is written to; absolute. `None` is stderr.
     pub log_file: Option<PathBuf>,
+    /// How the log is written.
+    pub log_format: LogFormat,
+    /// How the lines of sessions that are over are written.
+    pub access_log_format: AccessLogFormat,
+    /// The file that the lines of sessions that are over are written to; absolute. `None` is where the log goes.
+    pub access_log_file: Option<PathBuf>,
     /// The size at which the log file is renamed and a new one begins. 0 is none.
     pub log_file_bytes_max: u64,
     /// How many older log files are kept. With 0 the file is never renamed.
@@ -253,6 +259,26 @@ pub enum Metrics {
 pub enum EngineKind {
     /// The process itself keeps them, until it ends.
     Local,
+}
+
+/// How the log is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One object of JSON on each line.
+    Json,
+}
+
+/// How the lines of sessions that are over are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AccessLogFormat {
+    /// As the log is on a terminal, otherwise as JSON.
+    Auto,
+    /// For people.
+    Text,
+    /// One object of JSON on each line.
+    Json,
 }
 
 /// How much is logged.
@@ -434,6 +460,9 @@ impl Default for Config {
             trial: Trial::Auto,
             log_level: LogLevel::Info,
             log_file: None,
+            log_format: LogFormat::Text,
+            access_log_format: AccessLogFormat::Auto,
+            access_log_file: None,
             log_file_bytes_max: 10 * 1024 * 1024,
             log_files_max: 5,
             engine: EngineKind::Local,

@@ -230,7 +230,7 @@ fn develop(
 /// Begins to log and to listen to signals. An error is the exit code.
 fn begin(config: &Config, hang_up: HangUp, stop_with_stdin: bool) -> Result<Signals, u8> {
     logging::init(config.log_level);
-    logging::set_file(config).map_err(|error| fail(FAILED, &error.to_string()))?;
+    logging::set_files(config).map_err(|error| fail(FAILED, &error.to_string()))?;
     config.tell_remarks();
     optional::tell();
     last_resort::begin(wshd::leave_at_once);

@@ -79,6 +79,8 @@ pub(crate) struct SessionStart {
     pub(crate) deflate: Option<Agreement>,
     /// The bytes that the peer sent behind its request.
     pub(crate) early: Vec<u8>,
+    /// The program that the peer says it is, where the log wants to know.
+    pub(crate) user_agent: Option<String>,
 }
 
 /// What the log lines of a session say of its connection.
@@ -121,6 +123,7 @@ impl Session {
             protocol,
             deflate,
             early,
+            user_agent,
         } = opening;
         let limits = owner.generation().session_limits();
         let context = owner.generation().context;
@@ -157,7 +160,7 @@ impl Session {
             guard: None,
         };
         session.count_begin();
-        session.log_begin(is_compressing);
+        session.log_begin(is_compressing, user_agent.as_deref());
         session.settle(outcome);
         if session.owner.generation().successor().is_some() {
             // Its generation was superseded during the handshake, when no session could be asked to move.

@@ -14,4 +14,5 @@ pub(crate) mod prepared_message;
 pub(crate) mod registry;
 pub(crate) mod timer_wheel;
 pub(crate) mod topics;
+pub(crate) mod trace;
 pub(crate) mod traffic;

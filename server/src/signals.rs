@@ -202,7 +202,7 @@ impl Signals {
                 library::leave(FORCED);
             }
             SignalAction::Reread => {
-                logging::reopen_file();
+                logging::reopen_files();
                 // A reading that was asked for and has not begun serves this request as well.
                 if state.control.as_ref().is_none_or(|it| it.reread()) {
                     info!("{name}, reading the configuration again");
@@ -212,13 +212,13 @@ impl Signals {
                 }
             }
             SignalAction::RereadLater => {
-                logging::reopen_file();
+                logging::reopen_files();
                 if !std::mem::replace(&mut state.is_reread_due, true) {
                     info!("{name}, reading the configuration again as soon as handlers are loaded");
                 }
             }
             SignalAction::ReopenLogs => {
-                logging::reopen_file();
+                logging::reopen_files();
                 info!("{name}, opening log files again that were moved");
             }
             SignalAction::Upgrade => {

@@ -323,6 +323,8 @@ fn wshd(site: &TempDir) -> Command {
         command.env_remove(name);
     }
     command.current_dir(site.path());
+    // Without a terminal these lines are JSON.
+    command.env("WSHD_ACCESS_LOG_FORMAT", "text");
     command
 }
 

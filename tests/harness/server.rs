@@ -146,7 +146,12 @@ impl Builder {
 
 /// Returns the port of the address in a log line; 0 for a Unix socket.
 fn port_in(line: &str) -> u16 {
-    let address = line
+    let of_json = serde_json::from_str::<serde_json::Value>(line).ok();
+    let of_json =
+        of_json.and_then(|line| line["address"].as_str().map(|it| format!("address={it}")));
+    let address = of_json
+        .as_deref()
+        .unwrap_or(line)
         .split("address=")
         .nth(1)
         .and_then(|rest| rest.split_whitespace().next());
@@ -188,6 +193,8 @@ impl Server {
             .args(["-p", "0", "-w"])
             .arg(site.handlers())
             .args(["--log-level", "debug"])
+            // Without a terminal they are JSON.
+            .args(["--access-log-format", "text"])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
@@ -209,6 +216,7 @@ impl Server {
         // It is killed, and what it leaves behind goes with the site.
         command.env("TMPDIR", site.root());
         command.env("XDG_RUNTIME_DIR", site.root());
+        command.env("WSHD_ACCESS_LOG_FORMAT", "text");
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         Builder {
             command,

@@ -11,6 +11,7 @@ use super::failure_reason;
 use super::handler_context::HandlerContext;
 use crate::engine::position::Position;
 use crate::logging::value;
+use crate::sessions::trace::TraceId;
 
 /// One line of a handler, ready for the log.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -57,7 +58,10 @@ pub(crate) fn forward<'a>(
         text,
     };
     match &context.captured_lines {
-        None => line.log(&context.handler, context.generation),
+        None => {
+            let trace = session.and_then(|id| context.shared.sessions.traces.get(id));
+            line.log(&context.handler, context.generation, trace);
+        }
         Some(captured) => captured.add(line),
     }
 }
@@ -94,7 +98,8 @@ fn cut(text: &mut String, bytes_max: usize) {
 
 impl HandlerLine {
     /// Writes the line to the server's log, as one of this handler.
-    pub(crate) fn log(&self, handler: &str, generation: u64) {
+    pub(crate) fn log(&self, handler: &str, generation: u64, trace: Option<TraceId>) {
+        let trace = trace.map(tracing::field::display);
         let HandlerLine {
             session,
             module,
@@ -103,19 +108,19 @@ impl HandlerLine {
         } = self;
         match self.level {
             abi::LOG_ERROR => {
-                error!(target: "handler", handler, generation, session, module, "{text}");
+                error!(target: "handler", handler, generation, session, trace, module, "{text}");
             }
             abi::LOG_WARN => {
-                warn!(target: "handler", handler, generation, session, module, "{text}");
+                warn!(target: "handler", handler, generation, session, trace, module, "{text}");
             }
             abi::LOG_INFO => {
-                info!(target: "handler", handler, generation, session, module, "{text}");
+                info!(target: "handler", handler, generation, session, trace, module, "{text}");
             }
             abi::LOG_DEBUG => {
-                debug!(target: "handler", handler, generation, session, module, "{text}");
+                debug!(target: "handler", handler, generation, session, trace, module, "{text}");
             }
             abi::LOG_TRACE => {
-                trace!(target: "handler", handler, generation, session, module, "{text}");
+                trace!(target: "handler", handler, generation, session, trace, module, "{text}");
             }
             _ => {}
         }
@@ -185,10 +190,12 @@ pub(crate) fn callback_failed(
     let error = words.unwrap_or_else(|| rules::answered(status));
     let handler = &*context.handler;
     let generation = context.generation;
+    let trace = context.shared.sessions.traces.get(id);
     error!(
         handler,
         generation,
         session = id,
+        trace = trace.map(tracing::field::display),
         callback,
         %error,
         "callback failed"

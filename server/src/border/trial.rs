@@ -194,7 +194,7 @@ fn run_trial(path: &Path, subject: &Subject<'_>) -> Result<Result<Vec<Library>, 
     // A load that follows logs them again.
     if refused.is_some() || subject.is_all {
         for line in lines {
-            line.log(&subject.context.handler, subject.context.generation);
+            line.log(&subject.context.handler, subject.context.generation, None);
         }
     }
     Ok(refused.map_or(Ok(libraries), Err))

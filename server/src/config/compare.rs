@@ -27,16 +27,20 @@ impl Config {
         own == default
     }
 
-    /// Whether both configurations write the log to one file, within one size.
-    pub(crate) fn has_log_file_of(&self, other: &Config) -> bool {
+    /// Whether both configurations write the log and the access log to the same files, within one size and in one format.
+    pub(crate) fn has_log_files_of(&self, other: &Config) -> bool {
         let [own, others] = [self, other].map(|it| {
             let Config {
                 log_file,
                 log_file_bytes_max,
                 log_files_max,
+                log_format,
+                access_log_format,
+                access_log_file,
                 ..
             } = it;
-            (log_file, log_file_bytes_max, log_files_max)
+            let log = (log_file, log_file_bytes_max, log_files_max, log_format);
+            (log, access_log_format, access_log_file)
         });
         own == others
     }

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::time::sleep_until;
-use tracing::debug;
+use tracing::{Level, debug};
 
 use super::files::{self, Documents, TransferTimeouts};
 use super::forwarded::{self, Forwarded};
@@ -36,6 +36,7 @@ use crate::auth::network::Network;
 use crate::config::Limits;
 use crate::http::head::Head;
 use crate::http::head::first_bytes::NotARequest;
+use crate::logging;
 use crate::outbound::wire::Wire;
 use crate::process::clock::Moment;
 use crate::session::{ConnectionInfo, Session, SessionStart};
@@ -393,11 +394,18 @@ impl HttpConnection {
             deflate,
             answer,
         } = handshake;
+        // A session does not keep it, so that the line at its beginning has it, and that is rarely logged.
+        let user_agent = logging::has_level(Level::DEBUG).then(|| {
+            let head = owner.request().head();
+            let user_agent = head.value("user-agent").ok().flatten();
+            String::from_utf8_lossy(user_agent.unwrap_or_default()).into_owned()
+        });
         let opening = SessionStart {
             owner,
             protocol,
             deflate,
             early: self.received,
+            user_agent,
         };
         let about = ConnectionInfo {
             peer: self.peer,

@@ -1,17 +1,17 @@
 //! Where lines go: stderr, or a file. While the file fails, its lines are kept and tried again, and stderr tells of it.
 
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use tracing::Level;
 
 use super::file::{LogFile, LogFileSettings};
-use super::line::LogLine;
+use super::line::{LineFormat, LogLine};
 use super::outage::{Outage, OutageNews};
 use super::sink::LogSink;
 
 /// Where lines go, and those that are not there yet.
 pub(super) struct Destination {
+    role: Role,
     stderr: LogSink,
     /// `None` where the log goes to stderr.
     file: Option<Box<LogFile>>,
@@ -27,6 +27,15 @@ pub(super) struct Destination {
     untold: u64,
 }
 
+/// Which lines go to a destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// All, or all but those of the access log.
+    Log,
+    /// One for each session that is over, where they have a file of their own.
+    Access,
+}
+
 /// A file that is to be opened.
 #[derive(Debug)]
 enum Wanted {
@@ -38,8 +47,9 @@ enum Wanted {
 
 impl Destination {
     /// The process's stderr.
-    pub(super) fn new(stderr: LogSink) -> Destination {
+    pub(super) fn new(stderr: LogSink, role: Role) -> Destination {
         Destination {
+            role,
             stderr,
             file: None,
             held: Vec::new(),
@@ -105,7 +115,7 @@ impl Destination {
                     line.text("log_file", path.display());
                 });
                 self.write(now, 0);
-                super::IS_COLOURFUL.store(false, Ordering::Relaxed);
+                super::note_file(self.role, true);
                 self.go_to(Some(Box::new(file)));
             }
             Err(error) if news == OutageNews::Begins => {
@@ -204,7 +214,8 @@ impl Destination {
             self.held.drain(..outcome.taken);
             if let Some(error) = outcome.not_rotated {
                 let message = "log file cannot be renamed and goes on growing";
-                push_line(&mut self.held, Level::WARN, message, false, |line| {
+                let format = super::format_of(self.role);
+                push_line(&mut self.held, Level::WARN, message, format, |line| {
                     line.text("error", &error);
                 });
             }
@@ -218,8 +229,8 @@ impl Destination {
     /// Adds a line to those that are held, on how many are missing there.
     fn hold_dropped(&mut self) {
         if let lines @ 1.. = std::mem::take(&mut self.untold) {
-            let is_colourful = super::is_colourful();
-            push_line(&mut self.held, Level::WARN, DROPPED, is_colourful, |line| {
+            let format = super::format_of(self.role);
+            push_line(&mut self.held, Level::WARN, DROPPED, format, |line| {
                 line.number("lines", lines);
             });
         }
@@ -244,7 +255,7 @@ impl Destination {
             &mut self.held,
             level,
             message,
-            super::is_colourful(),
+            super::format_of(self.role),
             fields,
         );
     }
@@ -261,7 +272,7 @@ impl Destination {
             &mut text,
             level,
             message,
-            super::is_stderr_colourful(),
+            super::format_of_stderr(),
             |line| {
                 if let Some(file) = &self.file {
                     line.text("log_file", file.path().display());
@@ -281,12 +292,12 @@ fn push_line(
     text: &mut Vec<u8>,
     level: Level,
     message: &str,
-    is_colourful: bool,
+    format: LineFormat,
     fields: impl FnOnce(&mut LogLine<'_>),
 ) {
     // In memory of its own: the end of a line cuts all that is before it to the length of one line.
     let mut own = Vec::new();
-    let mut line = LogLine::begin(&mut own, level, is_colourful);
+    let mut line = LogLine::begin(&mut own, level, format);
     line.message(message);
     fields(&mut line);
     line.end();

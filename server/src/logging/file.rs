@@ -70,6 +70,16 @@ impl LogFileSettings {
         })
     }
 
+    /// The access log's own file that a configuration names. Where it is that of the log, it is none of its own.
+    pub(super) fn of_access_log(config: &Config) -> Option<LogFileSettings> {
+        let path = config.access_log_file.clone();
+        Some(LogFileSettings {
+            path: path.filter(|path| config.log_file.as_ref() != Some(path))?,
+            bytes_max: config.log_file_bytes_max,
+            files_max: config.log_files_max,
+        })
+    }
+
     /// Whether a full file is renamed.
     pub(super) fn rotates(&self) -> bool {
         self.bytes_max > 0 && self.files_max > 0

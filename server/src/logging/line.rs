@@ -1,4 +1,5 @@
-//! Makes an event into a line: the time in UTC, the level, the message, the fields.
+//! Makes an event into a line: the time in UTC, the level, the message, the fields. It is text for people, or JSON for
+//! programs.
 
 use std::cell::Cell;
 use std::fmt::{self, Debug};
@@ -13,12 +14,22 @@ use super::value;
 /// A line that is being written: first the message, then the fields.
 pub(crate) struct LogLine<'a> {
     text: &'a mut Vec<u8>,
-    is_colourful: bool,
+    format: LineFormat,
+}
+
+/// How a line is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LineFormat {
+    Text,
+    /// Text with colours, for a terminal.
+    ColourfulText,
+    /// One object of JSON.
+    Json,
 }
 
 /// Appends the line of `event`.
-pub(super) fn write(text: &mut Vec<u8>, event: &Event<'_>, is_colourful: bool) {
-    let mut line = LogLine::begin(text, *event.metadata().level(), is_colourful);
+pub(super) fn write(text: &mut Vec<u8>, event: &Event<'_>, format: LineFormat) {
+    let mut line = LogLine::begin(text, *event.metadata().level(), format);
     // tracing gives the message first.
     event.record(&mut line);
     line.end();
@@ -26,8 +37,17 @@ pub(super) fn write(text: &mut Vec<u8>, event: &Event<'_>, is_colourful: bool) {
 
 impl LogLine<'_> {
     /// Appends the time and the level.
-    pub(super) fn begin(text: &mut Vec<u8>, level: Level, is_colourful: bool) -> LogLine<'_> {
+    pub(super) fn begin(text: &mut Vec<u8>, level: Level, format: LineFormat) -> LogLine<'_> {
         let since_1970 = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+        if format == LineFormat::Json {
+            text.extend_from_slice(b"{\"time\":\"");
+            push_time(text, since_1970);
+            text.extend_from_slice(b"\",\"level\":\"");
+            text.extend_from_slice(level.as_str().as_bytes());
+            text.push(b'"');
+            return LogLine { text, format };
+        }
+        let is_colourful = format == LineFormat::ColourfulText;
         let (colour, level) = match level {
             Level::ERROR => ("\x1b[31m", "ERROR"),
             Level::WARN => ("\x1b[33m", " WARN"),
@@ -41,11 +61,15 @@ impl LogLine<'_> {
         for part in [style(PLAIN), " ", style(colour), level, style(PLAIN)] {
             text.extend_from_slice(part.as_bytes());
         }
-        LogLine { text, is_colourful }
+        LogLine { text, format }
     }
 
     /// Appends the message.
     pub(super) fn message(&mut self, message: &str) {
+        if self.format == LineFormat::Json {
+            self.name(MESSAGE);
+            return self.json(message);
+        }
         self.text.push(b' ');
         if message.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
             self.text.extend_from_slice(message.as_bytes());
@@ -75,6 +99,9 @@ impl LogLine<'_> {
     /// Appends a field that is a text. It is quoted where it could be taken for another field.
     pub(crate) fn text(&mut self, name: &'static str, text: impl fmt::Display) {
         self.name(name);
+        if self.format == LineFormat::Json {
+            return self.json(&text.to_string());
+        }
         let start = self.text.len();
         let _ = write!(self.text, "{text}");
         value::settle(self.text, start);
@@ -82,6 +109,9 @@ impl LogLine<'_> {
 
     /// Ends the line.
     pub(super) fn end(self) {
+        if self.format == LineFormat::Json {
+            return self.text.extend_from_slice(b"}\n");
+        }
         if self.text.len() > BYTES_MAX {
             let is_boundary = |at: &usize| std::str::from_utf8(&self.text[..*at]).is_ok();
             let cut = (BYTES_MAX - 4..=BYTES_MAX).rev().find(is_boundary);
@@ -93,21 +123,35 @@ impl LogLine<'_> {
     }
 
     /// Appends a field whose value `write` appends.
-    fn record(&mut self, field: &Field, write: impl FnOnce(&mut Vec<u8>)) {
+    fn record(&mut self, field: &Field, write: impl FnOnce(&mut Self)) {
         // Events of the `log` crate carry fields about themselves, which are left out.
         if !field.name().starts_with("log.") {
             self.name(field.name());
-            write(self.text);
+            write(self);
         }
     }
 
+    /// Appends a string of JSON. It is cut where the line would be too long.
+    fn json(&mut self, text: &str) {
+        let bytes_max = BYTES_MAX.saturating_sub(self.text.len());
+        value::push_json(self.text, text, bytes_max);
+    }
+
     fn name(&mut self, name: &str) {
-        self.text.push(b' ');
-        if self.is_colourful {
-            let _ = write!(self.text, "{ITALIC}{name}{PLAIN}{DIM}={PLAIN}");
-        } else {
-            self.text.extend_from_slice(name.as_bytes());
-            self.text.push(b'=');
+        match self.format {
+            LineFormat::Text => {
+                self.text.push(b' ');
+                self.text.extend_from_slice(name.as_bytes());
+                self.text.push(b'=');
+            }
+            LineFormat::ColourfulText => {
+                let _ = write!(self.text, " {ITALIC}{name}{PLAIN}{DIM}={PLAIN}");
+            }
+            LineFormat::Json => {
+                self.text.extend_from_slice(b",\"");
+                self.text.extend_from_slice(name.as_bytes());
+                self.text.extend_from_slice(b"\":");
+            }
         }
     }
 }
@@ -117,14 +161,29 @@ impl Visit for LogLine<'_> {
         self.number(field.name(), value);
     }
 
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.record(field, |line| {
+            let _ = write!(line.text, "{value}");
+        });
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.record(field, |line| {
+            let _ = write!(line.text, "{value}");
+        });
+    }
+
     fn record_str(&mut self, field: &Field, text: &str) {
         if field.name() == MESSAGE {
             return self.message(text);
         }
         self.record(field, |line| {
+            if line.format == LineFormat::Json {
+                return line.json(text);
+            }
             let mut quoted = String::new();
             value::push_quoted(&mut quoted, text);
-            line.extend_from_slice(quoted.as_bytes());
+            line.text.extend_from_slice(quoted.as_bytes());
         });
     }
 
@@ -133,9 +192,12 @@ impl Visit for LogLine<'_> {
             return self.message(&format!("{value:?}"));
         }
         self.record(field, |line| {
-            let start = line.len();
-            let _ = write!(line, "{value:?}");
-            value::settle(line, start);
+            if line.format == LineFormat::Json {
+                return line.json(&format!("{value:?}"));
+            }
+            let start = line.text.len();
+            let _ = write!(line.text, "{value:?}");
+            value::settle(line.text, start);
         });
     }
 }
@@ -214,8 +276,8 @@ mod tests {
     use super::*;
 
     /// The lines of the events in `log`, without their times.
-    fn lines(is_colourful: bool, log: impl FnOnce()) -> Vec<String> {
-        struct Keep(Arc<Mutex<Vec<String>>>, bool);
+    fn lines(format: LineFormat, log: impl FnOnce()) -> Vec<String> {
+        struct Keep(Arc<Mutex<Vec<String>>>, LineFormat);
         impl<S: tracing::Subscriber> Layer<S> for Keep {
             fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
                 let mut line = Vec::new();
@@ -226,7 +288,7 @@ mod tests {
             }
         }
         let kept = Arc::default();
-        let keep = Keep(Arc::clone(&kept), is_colourful);
+        let keep = Keep(Arc::clone(&kept), format);
         let subscriber = tracing_subscriber::registry().with(keep);
         tracing::subscriber::with_default(subscriber, log);
         std::mem::take(&mut *kept.lock().unwrap())
@@ -247,7 +309,7 @@ mod tests {
             );
         };
         assert_eq!(
-            lines(false, log),
+            lines(LineFormat::Text, log),
             [
                 "  INFO session closed session=7 handler=echo code=1000\n",
                 " ERROR it failed handler=\"echo\" most=18446744073709551615 left=-1 is=true\n",
@@ -256,7 +318,7 @@ mod tests {
         let log = || tracing::warn!(a = 1_u64, "hot");
         let expected =
             "\x1b[0m \x1b[33m WARN\x1b[0m hot \x1b[3ma\x1b[0m\x1b[2m=\x1b[0m1\n".to_owned();
-        assert_eq!(lines(true, log), [expected]);
+        assert_eq!(lines(LineFormat::ColourfulText, log), [expected]);
     }
 
     #[test]
@@ -265,7 +327,7 @@ mod tests {
         let log = || tracing::info!(%sent, "{sent}");
         let shown = "é\\u{1b}[31m\\u{7}\\u{9b}1m\\r\\u{7f}";
         assert_eq!(
-            lines(false, log),
+            lines(LineFormat::Text, log),
             [format!("  INFO {shown} sent=\"{shown}\"\n")]
         );
     }
@@ -275,12 +337,45 @@ mod tests {
         let endless = "é".repeat(BYTES_MAX);
         let log = || tracing::info!("{endless}");
 
-        let line = lines(false, log).remove(0);
+        let line = lines(LineFormat::Text, log).remove(0);
 
         let (kept, rest) = line.split_once('…').unwrap();
         assert!((BYTES_MAX - 40..BYTES_MAX).contains(&kept.len()));
         let left_out = 2 * BYTES_MAX + "  INFO ".len() - kept.len();
         assert_eq!(rest, format!(" {left_out} bytes more\n"));
+    }
+
+    #[test]
+    fn a_line_of_json_is_one_object_whatever_a_peer_has_sent() {
+        let sent = "é\"\\\r\n\u{1b}[31m\u{9b}\u{202e}\u{2028}\u{e0001}\u{fffd}";
+        let absent = None::<u64>;
+        let log = || tracing::info!(session = 7_u64, left = -1, is = true, absent, text = sent, %sent, "{sent}");
+        let line = lines(LineFormat::Json, log).remove(0);
+        let (_, rest) = line.split_once(',').unwrap();
+        let line = rest.strip_suffix('\n').unwrap();
+        assert!(line.chars().all(|it| !it.is_control()), "{line}");
+        for steering in ['\u{202e}', '\u{2028}', '\u{e0001}'] {
+            assert!(!line.contains(steering), "{line}");
+        }
+        let read: serde_json::Value = serde_json::from_str(&format!("{{{line}")).unwrap();
+        let expected = serde_json::json!({
+            "level": "INFO", "message": sent, "session": 7, "left": -1, "is": true, "text": sent, "sent": sent,
+        });
+        assert_eq!(read, expected);
+    }
+
+    #[test]
+    fn a_line_of_json_without_an_end_is_cut_and_stays_an_object() {
+        let endless = "é\u{1b}".repeat(BYTES_MAX);
+        let log = || tracing::info!(%endless, session = 7_u64, "{endless}");
+
+        let line = lines(LineFormat::Json, log).remove(0);
+
+        assert!(line.len() < BYTES_MAX + 200, "{}", line.len());
+        let (_, rest) = line.split_once(',').unwrap();
+        let read: serde_json::Value = serde_json::from_str(&format!("{{{rest}")).unwrap();
+        assert_eq!(read["session"], 7);
+        assert!(read["message"].as_str().unwrap().ends_with(" bytes more"));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Writes a value into a line: plain, or in quotes where it could be taken for something else.
+//! Writes a value into a line: plain, in quotes where it could be taken for something else, or as a string of JSON.
 //!
 //! Values come from peers, from names of files and from handlers. No value can look like another field or
 //! another line, and none can steer a terminal.
@@ -39,6 +39,41 @@ pub(super) fn push_quoted(text: &mut String, value: &str) {
         }
     }
     text.push('"');
+}
+
+/// Appends a string of JSON with its quotes. What is invisible in it is written as an escape. It is cut behind `bytes_max`.
+pub(super) fn push_json(text: &mut Vec<u8>, value: &str, bytes_max: usize) {
+    let end = text.len().saturating_add(bytes_max);
+    text.push(b'"');
+    // Nearly every value is so.
+    if value.len() <= bytes_max
+        && value
+            .bytes()
+            .all(|it| matches!(it, b' '..=b'~' if it != b'"' && it != b'\\'))
+    {
+        text.extend_from_slice(value.as_bytes());
+        return text.push(b'"');
+    }
+    for (at, character) in value.char_indices() {
+        if text.len() >= end {
+            let left_out = value.len() - at;
+            text.extend_from_slice(format!("… {left_out} bytes more").as_bytes());
+            break;
+        }
+        match character {
+            '"' | '\\' => text.extend_from_slice(&[b'\\', character as u8]),
+            '\n' => text.extend_from_slice(b"\\n"),
+            '\r' => text.extend_from_slice(b"\\r"),
+            '\t' => text.extend_from_slice(b"\\t"),
+            other if is_invisible(other) => {
+                for unit in other.encode_utf16(&mut [0; 2]) {
+                    text.extend_from_slice(format!("\\u{unit:04x}").as_bytes());
+                }
+            }
+            other => text.extend_from_slice(other.encode_utf8(&mut [0; 4]).as_bytes()),
+        }
+    }
+    text.push(b'"');
 }
 
 /// Appends a message, which is free text on one line.

@@ -1,4 +1,4 @@
-//! The one thread that writes to the log. Every other thread leaves its lines in a queue and goes on,
+//! The one thread that writes to a log. Every other thread leaves its lines in a queue and goes on,
 //! whatever becomes of the log's reader.
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,92 +6,133 @@ use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
-use super::destination::Destination;
+use super::destination::{Destination, Role};
 use super::file::{LogFile, LogFileSettings};
 use super::queue::LineQueue;
 use super::sink::LogSink;
 
-/// Leaves a line for the writer. A line that `may_wait` waits for a moment and leaves with others, since a
-/// system call for each session is too expensive.
-pub(super) fn write(line: &[u8], may_wait: bool) {
-    let writer = THREAD.get_or_init(start);
-    let wakes = lock().push(line, may_wait);
-    match writer {
-        Some(thread) if wakes => thread.unpark(),
-        Some(_) => {}
-        // The system has no thread left, so the line is written here.
-        None => LogWriter::default().write_waiting(),
-    }
+/// A log: what waits to be written to it, and the thread that does.
+pub(super) struct Log {
+    role: Role,
+    /// The lines that are not written yet.
+    queue: Mutex<LineQueue>,
+    /// What the writer has not done yet.
+    orders: Mutex<Vec<Order>>,
+    /// Whether there is an order, so that a batch takes no lock for none.
+    has_orders: AtomicBool,
+    /// Whether the process ends, so that nothing is tried again later.
+    is_ending: AtomicBool,
+    /// Notified when a batch is written or lost.
+    finished: Condvar,
+    /// The thread that writes; the inner `None` if it could not be made.
+    thread: OnceLock<Option<Thread>>,
 }
 
-/// Leaves a text for people, which goes to stderr also where the log is a file.
-pub(super) fn write_text(text: &[u8]) {
-    let writer = THREAD.get_or_init(start);
-    let wakes = lock().push_text(text);
-    match writer {
-        Some(thread) if wakes => thread.unpark(),
-        Some(_) => {}
-        None => LogWriter::default().write_waiting(),
-    }
-}
-
-/// Has the lines from now on written to this file, or to stderr.
-pub(super) fn write_to(file: Option<LogFile>) {
-    order(Order::WriteTo(file.map(Box::new)));
-}
-
-/// Has the lines written to this file as soon as it can be opened.
-pub(super) fn want(settings: LogFileSettings) {
-    order(Order::Want(settings));
-}
-
-/// Has the log file opened again before the next lines, if it was moved.
-pub(super) fn reopen() {
-    order(Order::Reopen);
-}
-
-fn order(order: Order) {
-    let mut orders = ORDERS.lock().unwrap_or_else(PoisonError::into_inner);
-    orders.push(order);
-    drop(orders);
-    HAS_ORDERS.store(true, Ordering::Release);
-    if let Some(Some(thread)) = THREAD.get() {
-        thread.unpark();
-    }
-}
-
-/// Like [`flush`], before the process ends. Lines that the log file does not take go to stderr.
-pub(super) fn end(limit: Duration) {
-    IS_ENDING.store(true, Ordering::Release);
-    flush(limit);
-}
-
-/// Waits until every line so far is written or lost, for at most `limit`.
-pub(super) fn flush(limit: Duration) {
-    let Some(Some(thread)) = THREAD.get() else {
-        return;
-    };
-    let mut queue = lock();
-    let all = queue.hurry();
-    thread.unpark();
-    queue.waiting += 1;
-    let waited = FINISHED.wait_timeout_while(queue, limit, |queue| queue.finished() < all);
-    let (mut queue, _) = waited.unwrap_or_else(PoisonError::into_inner);
-    queue.waiting -= 1;
-}
-
-fn start() -> Option<Thread> {
-    // Opened before the thread starts, so that it is the stderr of the process's start.
-    let mut writer = LogWriter::default();
-    let write = move || {
-        loop {
-            writer.wait();
-            writer.write_waiting();
+impl Log {
+    const fn new(role: Role) -> Log {
+        Log {
+            role,
+            queue: Mutex::new(LineQueue::new()),
+            orders: Mutex::new(Vec::new()),
+            has_orders: AtomicBool::new(false),
+            is_ending: AtomicBool::new(false),
+            finished: Condvar::new(),
+            thread: OnceLock::new(),
         }
-    };
-    let thread = std::thread::Builder::new().name("log".to_owned());
-    let handle = thread.spawn(write).ok()?;
-    Some(handle.thread().clone())
+    }
+
+    /// Leaves a line for the writer. A line that `may_wait` waits for a moment and leaves with others, since a
+    /// system call for each session is too expensive.
+    pub(super) fn write(&'static self, line: &[u8], may_wait: bool) {
+        let writer = self.thread.get_or_init(|| self.start());
+        let wakes = self.lock().push(line, may_wait);
+        self.wake(writer.as_ref(), wakes);
+    }
+
+    /// Leaves a text for people, which goes to stderr also where the log is a file.
+    pub(super) fn write_text(&'static self, text: &[u8]) {
+        let writer = self.thread.get_or_init(|| self.start());
+        let wakes = self.lock().push_text(text);
+        self.wake(writer.as_ref(), wakes);
+    }
+
+    fn wake(&'static self, writer: Option<&Thread>, wakes: bool) {
+        match writer {
+            Some(thread) if wakes => thread.unpark(),
+            Some(_) => {}
+            // The system has no thread left, so what waits is written here.
+            None => LogWriter::new(self).write_waiting(),
+        }
+    }
+
+    /// Has the lines from now on written to this file, or to stderr.
+    pub(super) fn write_to(&self, file: Option<LogFile>) {
+        self.order(Order::WriteTo(file.map(Box::new)));
+    }
+
+    /// Has the lines written to this file as soon as it can be opened.
+    pub(super) fn want(&'static self, settings: LogFileSettings) {
+        self.order(Order::Want(settings));
+        // No line may have been written yet.
+        self.thread.get_or_init(|| self.start());
+    }
+
+    /// Has the log file opened again before the next lines, if it was moved.
+    pub(super) fn reopen(&self) {
+        self.order(Order::Reopen);
+    }
+
+    fn order(&self, order: Order) {
+        let mut orders = self.orders.lock().unwrap_or_else(PoisonError::into_inner);
+        orders.push(order);
+        drop(orders);
+        self.has_orders.store(true, Ordering::Release);
+        if let Some(Some(thread)) = self.thread.get() {
+            thread.unpark();
+        }
+    }
+
+    /// Like [`flush`](Self::flush), before the process ends. Lines that the log file does not take go to stderr.
+    pub(super) fn end(&self, limit: Duration) {
+        self.is_ending.store(true, Ordering::Release);
+        self.flush(limit);
+    }
+
+    /// Waits until every line so far is written or lost, for at most `limit`.
+    pub(super) fn flush(&self, limit: Duration) {
+        let Some(Some(thread)) = self.thread.get() else {
+            return;
+        };
+        let mut queue = self.lock();
+        let all = queue.hurry();
+        thread.unpark();
+        queue.waiting += 1;
+        let waited = (self.finished).wait_timeout_while(queue, limit, |it| it.finished() < all);
+        let (mut queue, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        queue.waiting -= 1;
+    }
+
+    fn start(&'static self) -> Option<Thread> {
+        // Opened before the thread starts, so that it is the stderr of the process's start.
+        let mut writer = LogWriter::new(self);
+        let write = move || {
+            loop {
+                writer.wait();
+                writer.write_waiting();
+            }
+        };
+        let name = match self.role {
+            Role::Log => "log",
+            Role::Access => "access-log",
+        };
+        let thread = std::thread::Builder::new().name(name.to_owned());
+        let handle = thread.spawn(write).ok()?;
+        Some(handle.thread().clone())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, LineQueue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// What the writer does before its next lines.
@@ -106,6 +147,7 @@ enum Order {
 
 /// The state of the writer thread.
 struct LogWriter {
+    log: &'static Log,
     destination: Destination,
     /// Lines of the queue that are taken from it and not written yet.
     batch: Vec<u8>,
@@ -113,26 +155,25 @@ struct LogWriter {
     taken_bytes: usize,
 }
 
-impl Default for LogWriter {
-    fn default() -> LogWriter {
+impl LogWriter {
+    fn new(log: &'static Log) -> LogWriter {
         LogWriter {
-            destination: Destination::new(LogSink::open()),
+            log,
+            destination: Destination::new(LogSink::open(), log.role),
             batch: Vec::new(),
             taken_bytes: 0,
         }
     }
-}
 
-impl LogWriter {
     /// Writes the lines that wait, however long that takes. While the log file fails, they wait on.
     fn write_waiting(&mut self) {
         let now = Instant::now();
         self.obey(now);
         self.destination.open_wanted(now);
-        let texts = lock().take_texts();
+        let texts = self.log.lock().take_texts();
         self.destination.say(&texts);
         self.write_batch(now);
-        if IS_ENDING.swap(false, Ordering::AcqRel) && self.destination.is_failing() {
+        if self.log.is_ending.swap(false, Ordering::AcqRel) && self.destination.is_failing() {
             self.destination.give_up_file();
             // What is held, and then what waits in the queue.
             self.write_batch(now);
@@ -145,15 +186,15 @@ impl LogWriter {
         if self.taken_bytes == 0 {
             self.batch.clear();
             self.batch.shrink_to(BATCH_BYTES_KEPT);
-            let taken = lock().take(&mut self.batch);
+            let taken = self.log.lock().take(&mut self.batch);
             self.taken_bytes = taken.bytes;
             self.destination.take(&mut self.batch, taken.dropped);
         }
-        let dropped = lock().dropped();
+        let dropped = self.log.lock().dropped();
         if self.destination.write(now, dropped) {
             let bytes = std::mem::take(&mut self.taken_bytes);
-            if lock().finish(bytes) {
-                FINISHED.notify_all();
+            if self.log.lock().finish(bytes) {
+                self.log.finished.notify_all();
             }
         }
     }
@@ -161,11 +202,13 @@ impl LogWriter {
     /// Waits for something to do: a line, an order, or the time at which something is tried again.
     fn wait(&self) {
         loop {
-            if HAS_ORDERS.load(Ordering::Acquire) || IS_ENDING.load(Ordering::Acquire) {
+            if self.log.has_orders.load(Ordering::Acquire)
+                || self.log.is_ending.load(Ordering::Acquire)
+            {
                 return;
             }
             {
-                let queue = lock();
+                let queue = self.log.lock();
                 // While the file fails, lines wait where they are.
                 let has_lines = !queue.is_empty() && !self.destination.is_failing();
                 if queue.has_texts() {
@@ -186,15 +229,21 @@ impl LogWriter {
                 }
             }
         }
-        wait_for_others();
+        self.wait_for_others();
     }
 
     /// Takes what was ordered since the last batch.
     fn obey(&mut self, now: Instant) {
-        if !HAS_ORDERS.swap(false, Ordering::AcqRel) {
+        if !self.log.has_orders.swap(false, Ordering::AcqRel) {
             return;
         }
-        let orders = std::mem::take(&mut *ORDERS.lock().unwrap_or_else(PoisonError::into_inner));
+        let orders = std::mem::take(
+            &mut *self
+                .log
+                .orders
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        );
         for order in orders {
             match order {
                 Order::WriteTo(file) => self.destination.go_to(file),
@@ -203,38 +252,26 @@ impl LogWriter {
             }
         }
     }
-}
 
-/// Waits for lines that leave with the first, if that may wait.
-fn wait_for_others() {
-    let until = Instant::now() + WAIT;
-    while !lock().is_urgent() {
-        let left = until.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return;
+    /// Waits for lines that leave with the first, if that may wait.
+    fn wait_for_others(&self) {
+        let until = Instant::now() + WAIT;
+        while !self.log.lock().is_urgent() {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            std::thread::park_timeout(left);
         }
-        std::thread::park_timeout(left);
     }
-}
-
-fn lock() -> MutexGuard<'static, LineQueue> {
-    QUEUE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 // Global, as the subscriber of tracing is, which every thread writes to.
 
-/// The lines that are not written yet.
-static QUEUE: Mutex<LineQueue> = Mutex::new(LineQueue::new());
-/// What the writer has not done yet.
-static ORDERS: Mutex<Vec<Order>> = Mutex::new(Vec::new());
-/// Whether there is an order, so that a batch takes no lock for none.
-static HAS_ORDERS: AtomicBool = AtomicBool::new(false);
-/// Whether the process ends, so that nothing is tried again later.
-static IS_ENDING: AtomicBool = AtomicBool::new(false);
-/// Notified when a batch is written or lost.
-static FINISHED: Condvar = Condvar::new();
-/// The thread that writes; the inner `None` if it could not be made.
-static THREAD: OnceLock<Option<Thread>> = OnceLock::new();
+/// The server's log.
+pub(super) static LOG: Log = Log::new(Role::Log);
+/// The lines of sessions that are over, where they have a file of their own.
+pub(super) static ACCESS: Log = Log::new(Role::Access);
 
 /// How long a session's line waits for others. A system call for each would cost a sixth of an opening
 /// handshake.

@@ -20,7 +20,7 @@ impl Session {
         context.shared.meters.handshakes.count(ACCEPTED);
     }
 
-    pub(super) fn log_begin(&self, is_compressing: bool) {
+    pub(super) fn log_begin(&self, is_compressing: bool, user_agent: Option<&str>) {
         logging::session(Level::DEBUG, "session opened", |line| {
             self.name_in(line);
             let protocol = self.conn.protocol();
@@ -28,6 +28,9 @@ impl Session {
                 line.text("protocol", protocol);
             }
             line.text("deflate", is_compressing);
+            if let Some(user_agent) = user_agent {
+                line.text("user_agent", user_agent);
+            }
         });
     }
 
@@ -46,6 +49,9 @@ impl Session {
         line.number("generation", generation.number);
         if let Some(user) = unusual.and_then(|it| it.user.as_deref()) {
             line.text("user", user);
+        }
+        if let Some(trace) = self.registration.trace() {
+            line.text("trace", trace);
         }
     }
 
@@ -104,7 +110,8 @@ impl Session {
         } = &self.conn.controls;
         let (cause, cut_short) = (*cause, *cut_short);
         let dropped = self.conn.controls.dropped();
-        logging::session(Level::INFO, "session closed", |line| {
+        let traffic = self.registration.mailbox().traffic.counts();
+        logging::access("session closed", |line| {
             self.name_in(line);
             line.number("code", self.end_code().into());
             if let Some(cause) = cause {
@@ -118,6 +125,9 @@ impl Session {
             if let Some(cause) = cut_short {
                 line.text("cut_short", cause.word());
             }
+            line.text("closed_by", cause.map_or("server", Cause::side));
+            line.number("messages_in", traffic.messages_in);
+            line.number("messages_out", traffic.messages_out);
             line.number("bytes_in", wire.bytes_in);
             line.number("bytes_out", wire.bytes_out);
             if dropped > 0 {

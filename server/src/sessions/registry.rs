@@ -11,6 +11,7 @@ use crate::config::OutboundLimit;
 use crate::sessions::alarms::Alarms;
 use crate::sessions::inquiry::{OperatorOrders, Orders, SessionReport};
 use crate::sessions::mailbox::{Mailbox, Undelivered};
+use crate::sessions::trace::{TraceId, Traces};
 use crate::sessions::traffic::{TrafficByHandler, TrafficCounts};
 
 /// The mailboxes of all open sessions.
@@ -20,6 +21,8 @@ pub(crate) struct Registry {
     shards: [Mutex<Shard>; SHARDS],
     alarms: Alarms,
     orders: Orders,
+    /// The traces of sessions that have one, and of handshakes.
+    pub(crate) traces: Traces,
 }
 
 #[derive(Debug, Default)]
@@ -69,6 +72,7 @@ impl Registry {
             shards: std::array::from_fn(|_| Mutex::default()),
             alarms: Alarms::default(),
             orders: Orders::default(),
+            traces: Traces::default(),
         })
     }
 
@@ -205,11 +209,22 @@ impl Registration {
     pub(crate) fn take_orders(&self) -> Option<OperatorOrders> {
         self.registry.orders.take(self.mailbox.id)
     }
+
+    /// Notes the trace that the session's request is part of.
+    pub(crate) fn set_trace(&self, trace: TraceId) {
+        self.registry.traces.insert(self.mailbox.id, trace);
+    }
+
+    /// The trace that the session's request is part of.
+    pub(crate) fn trace(&self) -> Option<TraceId> {
+        self.registry.traces.get(self.mailbox.id)
+    }
 }
 
 impl Drop for Registration {
     fn drop(&mut self) {
         self.registry.shard(self.mailbox.id).end(&self.mailbox);
+        self.registry.traces.remove(self.mailbox.id);
         self.mailbox.close();
         self.registry.orders.take(self.mailbox.id);
         if self.mailbox.has_alarm() {

@@ -4,7 +4,8 @@ use super::listening::{set_interfaces, set_port};
 use super::{Applies, ConfigDraft, Flag, Heading, LONG_ONLY, Setting, ValueKind};
 use crate::config::tls::PEM_WANTED;
 use crate::config::{
-    AdminSocket, CertificatePair, ClientAuth, ForwardedHeader, Metrics, Trial, Trust,
+    AccessLogFormat, AdminSocket, CertificatePair, ClientAuth, ForwardedHeader, LogFormat, Metrics,
+    Trial, Trust,
 };
 
 /// What is decided for the server as a whole.
@@ -562,6 +563,60 @@ pub(in crate::config) const TOP: &[Setting<ConfigDraft>] = &[
         kind: ValueKind::Path {
             wanted: "a file like `\"wshd.log\"`",
             set: |draft, path, _| draft.config.log_file = Some(path),
+        },
+    },
+    Setting {
+        name: "log_format",
+        about: "Write the log as text for people, or as JSON: text, json",
+        default: Some("\"text\""),
+        key: Some(Applies::AtOnce),
+        flag: Some(Flag {
+            heading: Heading::Logging,
+            value: "FORMAT",
+            ..LONG_ONLY
+        }),
+        kind: ValueKind::Word(&[
+            ("text", |draft| draft.config.log_format = LogFormat::Text),
+            ("json", |draft| draft.config.log_format = LogFormat::Json),
+        ]),
+    },
+    Setting {
+        name: "access_log_format",
+        about: "Write the line of each session that is over as text or as JSON: auto, text, json",
+        default: Some("\"auto\""),
+        key: Some(Applies::AtOnce),
+        flag: Some(Flag {
+            heading: Heading::Logging,
+            value: "FORMAT",
+            more: "`auto` is JSON, and on a terminal what the log is.",
+            ..LONG_ONLY
+        }),
+        kind: ValueKind::Word(&[
+            ("auto", |draft| {
+                draft.config.access_log_format = AccessLogFormat::Auto;
+            }),
+            ("text", |draft| {
+                draft.config.access_log_format = AccessLogFormat::Text;
+            }),
+            ("json", |draft| {
+                draft.config.access_log_format = AccessLogFormat::Json;
+            }),
+        ]),
+    },
+    Setting {
+        name: "access_log_file",
+        about: "Write the line of each session that is over to this file instead of into the log",
+        default: None,
+        key: Some(Applies::AtOnce),
+        flag: Some(Flag {
+            heading: Heading::Logging,
+            value: "FILE",
+            more: "It is made, opened again and renamed as the log file is.",
+            ..LONG_ONLY
+        }),
+        kind: ValueKind::Path {
+            wanted: "a file like `\"access.log\"`",
+            set: |draft, path, _| draft.config.access_log_file = Some(path),
         },
     },
     Setting {

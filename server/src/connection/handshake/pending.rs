@@ -24,6 +24,7 @@ use crate::router::RouteMatch;
 use crate::sessions::mailbox::HandshakePost;
 use crate::sessions::permits::Permit;
 use crate::sessions::registry::Registration;
+use crate::sessions::trace::TraceId;
 use crate::transport::Transport;
 
 /// An opening handshake that its handler has not answered.
@@ -108,6 +109,10 @@ impl PendingHandshake {
         let sessions = &generation.context.shared.sessions;
         let registration = sessions.register(&generation.handler, generation.number, outbound);
         let may_be_raw = generation.context.rights.raw;
+        let traceparent = upgrade.request.head.value("traceparent").ok().flatten();
+        if let Some(trace) = traceparent.and_then(TraceId::of) {
+            registration.set_trace(trace);
+        }
         let id = registration.mailbox().id;
         let draft = Draft::new(id, checked.key, checked.protocols.clone(), may_be_raw);
         let proxied = upgrade.request.proxied.as_deref();

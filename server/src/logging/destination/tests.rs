@@ -21,7 +21,7 @@ impl Log {
         stderr.set_nonblocking(true).unwrap();
         let sink = LogSink::to(File::from(OwnedFd::from(ours)));
         Log {
-            destination: Destination::new(sink),
+            destination: Destination::new(sink, Role::Log),
             stderr,
             now: Instant::now(),
         }

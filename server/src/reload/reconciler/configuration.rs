@@ -398,8 +398,8 @@ impl Reconciler {
             auth::tell(new.auth.as_deref());
         }
         logging::set_level(new.log_level);
-        if !new.has_log_file_of(&old)
-            && let Err(error) = logging::set_file(&new)
+        if !new.has_log_files_of(&old)
+            && let Err(error) = logging::set_files(&new)
         {
             error!(%error, "the log goes on where it went before");
         }
