@@ -94,6 +94,8 @@ impl Server {
         command
             .current_dir(site.path())
             .env("TMPDIR", site.path())
+            // Without a terminal the line of a session is JSON.
+            .env("WSHD_ACCESS_LOG_FORMAT", "text")
             .envs(setup.variables.iter().copied())
             .args(setup.flags)
             .stdin(Stdio::null())
