@@ -59,6 +59,7 @@ const ROWS: &[Row] = &[
     Row { key: "handlers_map_file", applies: AT_ONCE, lines: ["", "handlers_map_file = \"map.txt\""], probe: |w| w.status("/mapped", ""), shows: ["404", "101"] },
     Row { key: "document_root", applies: CONNECTION, lines: ["", "document_root = \"www\""], probe: |w| w.get("/page.txt"), shows: ["404", "200"] },
     Row { key: "directory_listings", applies: CONNECTION, lines: ["document_root = \"www\"", "document_root = \"www\"\ndirectory_listings = true"], probe: |w| w.get("/"), shows: ["404", "200"] },
+    Row { key: "files_max_age_s", applies: CONNECTION, lines: ["document_root = \"www\"", "document_root = \"www\"\nfiles_max_age_s = 60"], probe: |w| w.header("/page.txt", "cache-control"), shows: ["no-cache", "max-age=60"] },
     Row { key: "pages", applies: CONNECTION, lines: ["", "pages = false"], probe: |w| w.get("/"), shows: ["200", "404"] },
     Row { key: "handlers_json", applies: CONNECTION, lines: ["", "handlers_json = false"], probe: |w| w.get("/.wshd/handlers.json"), shows: ["200", "404"] },
     Row { key: "metrics", applies: CONNECTION, lines: ["", "metrics = \"off\""], probe: |w| w.get("/.wshd/metrics"), shows: ["200", "404"] },

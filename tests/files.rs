@@ -1,6 +1,7 @@
 //! Which files below the document root are served, and which parts of them.
 
 mod downloads;
+mod forms;
 
 use std::io::{Read, Write};
 use std::net::Shutdown;

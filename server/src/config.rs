@@ -114,6 +114,8 @@ pub struct Config {
     pub document_root_is_found: bool,
     /// Whether a directory below `document_root` that has no index.html shows the names in it.
     pub lists_directories: bool,
+    /// How long caches may keep a file of the document root that is no page, in seconds. 0: they ask each time.
+    pub files_max_age_s: u64,
     /// Whether the pages that are part of the program are served where there is no document root.
     pub pages: bool,
     /// Where private copies of plugins are staged; `None` is a directory of the server's own choice.
@@ -453,6 +455,7 @@ impl Default for Config {
             document_root: None,
             document_root_is_found: false,
             lists_directories: false,
+            files_max_age_s: 0,
             pages: true,
             stage_dir: None,
             keeps_staged_copies: false,

@@ -156,6 +156,15 @@ impl World {
         status_of(&self.server.exchange(request.as_bytes())).to_string()
     }
 
+    /// The value of a header line of the response to a request for a path; `none` without one.
+    pub(super) fn header(&self, path: &str, name: &str) -> String {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        let answer = self.server.exchange(request.as_bytes());
+        let mut lines = answer.lines().filter_map(|line| line.split_once(": "));
+        let found = lines.find(|(found, _)| found.eq_ignore_ascii_case(name));
+        found.map_or("none", |(_, value)| value).to_owned()
+    }
+
     /// Whether the response to an offer of compression contains `part`.
     pub(super) fn agrees(&self, part: &str) -> String {
         let answer = self.server.exchange(opening("/echo", OFFER).as_bytes());

@@ -1,11 +1,12 @@
 //! Files below the document root, for requests that no handler answers.
 //!
-//! `lookup` finds the file by where it really lies, `conditions` what the request wants of it, and
-//! `transfer` sends it. `directory_listing` is the page of a directory without one.
+//! `lookup` finds the file by where it really lies, `precompressed` the form of it that the client takes, `conditions` what
+//! the request wants of it, and `transfer` sends it. `directory_listing` is the page of a directory without one.
 
 mod conditions;
 mod directory_listing;
 mod lookup;
+mod precompressed;
 mod transfer;
 
 use std::fs::File;
@@ -17,9 +18,10 @@ use tracing::debug;
 
 use self::conditions::{Version, Wanted};
 use self::lookup::LookupResult;
+use self::precompressed::{AcceptedCodings, Form};
 use self::transfer::{Body, TransferError};
 use crate::connection::health::READ_METHODS;
-use crate::connection::next_step::FileRequest;
+use crate::connection::next_step::{Fallback, FileRequest};
 use crate::connection::retry_after::retry_after;
 use crate::connection::stopping::Stopping;
 use crate::http::head::Head;
@@ -67,6 +69,17 @@ pub(super) struct Documents<'a> {
     pub(super) lists_directories: bool,
     /// What a page gets at its end.
     pub(super) addition: Option<&'a str>,
+    /// What caches are told of a file that is no page.
+    pub(super) caching: Caching,
+}
+
+/// How long caches may give out a file without asking whether it has changed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Caching {
+    /// 0 is not at all.
+    pub(super) max_age_s: u64,
+    /// Whether users have to say who they are, so that caches which many of them share must keep nothing.
+    pub(super) is_private: bool,
 }
 
 /// Looks for the file that a request asks for; `None` where there is none. The permit is kept until the file is sent.
@@ -76,7 +89,7 @@ pub(super) async fn find(
     timeouts: TransferTimeouts,
     permit: Permit,
 ) -> Option<FileTransfer> {
-    let response = timeouts.bound(respond(&request.head, documents)).await;
+    let response = timeouts.bound(respond(request, documents)).await;
     let response = response.unwrap_or_else(|error| Some(failed(error)))?;
     Some(FileTransfer {
         path: request.path.clone(),
@@ -142,7 +155,8 @@ struct FileResponse {
 }
 
 /// The response to a request for a file; `None` where there is no file.
-async fn respond(head: &Head, documents: Documents<'_>) -> Option<FileResponse> {
+async fn respond(request: &FileRequest, documents: Documents<'_>) -> Option<FileResponse> {
+    let head = &request.head;
     let is_for_options = head.method() == b"OPTIONS";
     if !is_for_options && !matches!(head.method(), b"GET" | b"HEAD") {
         return Some(FileResponse::of(405).with("Allow", READ_METHODS.join(", ")));
@@ -152,6 +166,9 @@ async fn respond(head: &Head, documents: Documents<'_>) -> Option<FileResponse> 
     let asked = path.to_owned();
     let found = transfer::on_thread(move || lookup::find(&root, &asked, lists_directories));
     match found.await.unwrap_or_else(LookupResult::Unknown) {
+        LookupResult::Nothing if request.fallback == Fallback::NotFound && !is_for_options => {
+            not_found_page(documents).await
+        }
         LookupResult::Nothing => None,
         LookupResult::Directory(_) | LookupResult::Listing(_) | LookupResult::File(..)
             if is_for_options =>
@@ -170,8 +187,8 @@ async fn respond(head: &Head, documents: Documents<'_>) -> Option<FileResponse> 
                 .with("Cache-Control", "no-cache")
                 .with_bytes(listing.page(path).into_bytes()),
         ),
-        LookupResult::File(file, path) => Some(
-            with_file(head, file, path, documents.addition)
+        LookupResult::File(file, path, root) => Some(
+            with_file(head, file, path, root, documents)
                 .await
                 .unwrap_or_else(failed),
         ),
@@ -192,19 +209,43 @@ fn failed(error: io::Error) -> FileResponse {
     FileResponse::of(500)
 }
 
-/// The response where a file is there.
+/// The response where no file is there and the document root has a page that says so; `None` without one.
+async fn not_found_page(documents: Documents<'_>) -> Option<FileResponse> {
+    let root = documents.root.to_owned();
+    let found = transfer::on_thread(move || lookup::find(&root, NOT_FOUND_PAGE, false)).await;
+    let LookupResult::File(file, ..) = found.ok()? else {
+        return None;
+    };
+    let metadata = file.metadata().ok()?;
+    let page =
+        transfer::on_thread(move || regular_file::read_opened(file, &metadata, PAGE_BYTES_MAX));
+    let mut page = page.await.ok()?.ok()?.bytes;
+    page.extend_from_slice(documents.addition.unwrap_or_default().as_bytes());
+    Some(
+        FileResponse::of(404)
+            .with("Content-Type", "text/html")
+            .with("Cache-Control", "no-cache")
+            .with_bytes(page),
+    )
+}
+
+/// The response where a file is there. `root` is the real path of the document root.
 async fn with_file(
     head: &Head,
     file: File,
     path: PathBuf,
-    addition: Option<&str>,
+    root: PathBuf,
+    documents: Documents<'_>,
 ) -> io::Result<FileResponse> {
     let metadata = file.metadata()?;
     let kind = mime_guess::from_path(&path)
         .first_raw()
         .unwrap_or("application/octet-stream");
-    let is_page = kind == "text/html" && metadata.len() <= PAGE_BYTES_MAX;
-    if let Some(addition) = addition.filter(|_| is_page) {
+    let is_page = kind == "text/html";
+    let addition = documents
+        .addition
+        .filter(|_| is_page && metadata.len() <= PAGE_BYTES_MAX);
+    if let Some(addition) = addition {
         // Always whole and never from a cache: a part of the page would lack the addition.
         let read = move || regular_file::read_opened(file, &metadata, PAGE_BYTES_MAX);
         let mut page = transfer::on_thread(read).await??.bytes;
@@ -215,16 +256,35 @@ async fn with_file(
             .with("Cache-Control", "no-cache")
             .with_bytes(page));
     }
-    let version = Version::new(metadata.len(), metadata.modified().unwrap_or(UNIX_EPOCH));
+    let accepted = AcceptedCodings::of(head);
+    let choose = move || precompressed::choose(&root, &path, file, accepted);
+    let Form {
+        file,
+        coding,
+        varies,
+    } = transfer::on_thread(choose).await??;
+    let metadata = file.metadata()?;
+    let version = Version::new(
+        metadata.len(),
+        metadata.modified().unwrap_or(UNIX_EPOCH),
+        coding,
+    );
     let mut answer = of_version(&version, version.wanted(head), kind, file);
-    answer = answer
+    if let Some(coding) = coding.filter(|_| matches!(answer.status, 200 | 206)) {
+        answer = answer.with("Content-Encoding", coding.name());
+    }
+    if varies {
+        answer = answer.with("Vary", "Accept-Encoding");
+    }
+    // `wshd dev` builds what its pages load.
+    let caching = documents
+        .caching
+        .filter_page(is_page || documents.addition.is_some());
+    Ok(answer
         .with("Last-Modified", httpdate::fmt_http_date(version.modified))
         .with("ETag", version.etag)
-        .with("Accept-Ranges", "bytes");
-    if addition.is_some() {
-        answer = answer.with("Cache-Control", "no-cache");
-    }
-    Ok(answer)
+        .with("Accept-Ranges", "bytes")
+        .with("Cache-Control", caching.directives()))
 }
 
 /// The response to a request that wants this of a version of a file.
@@ -250,6 +310,25 @@ fn of_version(version: &Version, wanted: Wanted, kind: &str, file: File) -> File
             body: Body::Nothing,
         },
         Wanted::OtherVersion => FileResponse::of(412),
+    }
+}
+
+impl Caching {
+    /// What holds for this file: a page is asked for again each time, so that it never loads files of another version.
+    fn filter_page(self, is_page: bool) -> Caching {
+        Caching {
+            max_age_s: if is_page { 0 } else { self.max_age_s },
+            ..self
+        }
+    }
+
+    /// The value of `Cache-Control` (RFC 9111 §5.2.2).
+    fn directives(self) -> String {
+        let scope = if self.is_private { "private, " } else { "" };
+        match self.max_age_s {
+            0 => format!("{scope}no-cache"),
+            seconds => format!("{scope}max-age={seconds}"),
+        }
     }
 }
 
@@ -302,5 +381,7 @@ impl FileResponse {
     }
 }
 
+/// The page of the document root that says that nothing is there.
+const NOT_FOUND_PAGE: &str = "/404.html";
 /// A larger page gets no addition.
 const PAGE_BYTES_MAX: u64 = 4 * 1024 * 1024;

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep_until;
 use tracing::{Level, debug};
 
-use super::files::{self, Documents, TransferTimeouts};
+use super::files::{self, Caching, Documents, TransferTimeouts};
 use super::forwarded::{self, Forwarded};
 use super::handshake::answer::AcceptedHandshake;
 use super::head_reader::{self, HeadDeadline, Unread};
@@ -377,6 +377,10 @@ impl HttpConnection {
             root,
             lists_directories: config.lists_directories,
             addition: addition.as_deref(),
+            caching: Caching {
+                max_age_s: config.files_max_age_s,
+                is_private: config.auth.is_some(),
+            },
         };
         match files::find(&request, documents, timeouts, permit).await {
             Some(transfer) => NextStep::SendFile(transfer),

@@ -425,6 +425,17 @@ pub(in crate::config) const TOP: &[Setting<ConfigDraft>] = &[
         kind: ValueKind::Truth(|draft, is_shown| draft.config.lists_directories = is_shown),
     },
     Setting {
+        name: "files_max_age_s",
+        about: "Let caches keep files that are no pages for this long without asking; 0 is not at all",
+        default: Some("0"),
+        key: Some(Applies::NextConnection),
+        flag: None,
+        kind: ValueKind::Number {
+            range: 0..=31_536_000,
+            set: |draft, seconds| draft.config.files_max_age_s = seconds,
+        },
+    },
+    Setting {
         name: "pages",
         about: "Serve the pages of wshd at `/` where there is no document root",
         default: Some("true"),

@@ -4,6 +4,7 @@
 use std::ops::Range;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use super::precompressed::Coding;
 use crate::http::head::{Head, elements};
 
 /// One version of a file, and what tells it from others.
@@ -31,12 +32,16 @@ pub(super) enum Wanted {
 }
 
 impl Version {
-    pub(super) fn new(length: u64, modified: SystemTime) -> Version {
+    /// A file of this length, or its compressed form.
+    pub(super) fn new(length: u64, modified: SystemTime, coding: Option<Coding>) -> Version {
         let since = modified.duration_since(UNIX_EPOCH).unwrap_or_default();
         let (seconds, nanos) = (since.as_secs(), since.subsec_nanos());
         Version {
             length,
-            etag: format!("\"{seconds:x}-{nanos:x}-{length:x}\""),
+            etag: match coding {
+                None => format!("\"{seconds:x}-{nanos:x}-{length:x}\""),
+                Some(coding) => format!("\"{seconds:x}-{nanos:x}-{length:x}-{}\"", coding.name()),
+            },
             modified: UNIX_EPOCH + Duration::from_secs(seconds),
         }
     }
@@ -145,7 +150,11 @@ mod tests {
 
     /// A file of ten bytes, changed on Sun, 06 Nov 1994 08:49:37 GMT and a half.
     fn version(length: u64) -> Version {
-        Version::new(length, UNIX_EPOCH + Duration::from_millis(784_111_777_500))
+        Version::new(
+            length,
+            UNIX_EPOCH + Duration::from_millis(784_111_777_500),
+            None,
+        )
     }
 
     fn wanted(method: &str, lines: &str, length: u64) -> Wanted {

@@ -20,8 +20,8 @@ use crate::process::regular_file::{self, Links};
 /// What lies at a path.
 #[derive(Debug)]
 pub(super) enum LookupResult {
-    /// A regular file, and its real path.
-    File(File, PathBuf),
+    /// A regular file, its real path, and the real path of the root above it.
+    File(File, PathBuf, PathBuf),
     /// A directory that was asked for without the slash at its end. The path has the slash.
     Directory(String),
     /// A directory without a page of its own, where directories are listed.
@@ -72,7 +72,7 @@ fn find_real(
     } else if wants_directory {
         return Ok(LookupResult::Nothing);
     }
-    Ok(LookupResult::File(open(&real)?, real))
+    Ok(LookupResult::File(open(&real)?, real, root))
 }
 
 /// The real path that `path` leads to, if it is below the root and no name in it is private.
@@ -85,7 +85,7 @@ pub(super) fn below(root: &Path, path: &Path) -> io::Result<Option<PathBuf>> {
 }
 
 /// Opens a regular file at its real path. A link that was put into that path meanwhile is not followed.
-fn open(real: &Path) -> io::Result<File> {
+pub(super) fn open(real: &Path) -> io::Result<File> {
     // A device may act on being opened, so the kind is checked before.
     regular_file::check_kind(&std::fs::symlink_metadata(real)?)?;
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
@@ -181,7 +181,7 @@ mod tests {
 
     fn said(found: LookupResult) -> String {
         match found {
-            LookupResult::File(mut file, _) => io::read_to_string(&mut file).expect("text"),
+            LookupResult::File(mut file, ..) => io::read_to_string(&mut file).expect("text"),
             LookupResult::Directory(path) => format!("to {path}"),
             LookupResult::Listing(listing) => listing.page("/"),
             LookupResult::Nothing => "nothing".to_owned(),
