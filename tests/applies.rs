@@ -44,6 +44,8 @@ const ROWS: &[Row] = &[
     Row { key: "validation_port", applies: CONNECTION, lines: ["", "validation_port = 81"], probe: |w| w.status("ws://localhost/echo", ""), shows: ["101", "404"] },
     Row { key: "stage_dir", applies: RESTART, lines: ["", "stage_dir = \"elsewhere\""], probe: |w| w.asks_for_restart("stage_dir"), shows: ["no", "yes"] },
     Row { key: "hosts", applies: CONNECTION, lines: ["", "hosts = \"any\""], probe: |w| w.status_for("/echo", "evil.example", ""), shows: ["421", "101"] },
+    Row { key: "allow", applies: CONNECTION, lines: ["", "allow = [\"192.0.2.1\"]"], probe: |w| w.status("/echo", ""), shows: ["101", "0"] },
+    Row { key: "deny", applies: CONNECTION, lines: ["", "deny = [\"127.0.0.0/8\"]"], probe: |w| w.status("/echo", ""), shows: ["101", "0"] },
     Row { key: "trusted_proxies", applies: CONNECTION, lines: ["", "trusted_proxies = [\"loopback\"]"], probe: |w| w.client("X-Forwarded-For: 192.0.2.7:9\r\n"), shows: ["127.0.0.1", "192.0.2.7"] },
     Row { key: "forwarded_header", applies: CONNECTION, lines: ["trusted_proxies = [\"loopback\"]", "trusted_proxies = [\"loopback\"]\nforwarded_header = \"forwarded\""], probe: |w| w.client("X-Forwarded-For: 192.0.2.7\r\nForwarded: for=192.0.2.8\r\n"), shows: ["192.0.2.7", "192.0.2.8"] },
     Row { key: "origins", applies: CONNECTION, lines: ["", "origins = \"any\""], probe: |w| w.status("/speaks_later", "Origin: http://evil.example\r\n"), shows: ["403", "101"] },

@@ -99,3 +99,4 @@ mod unreadable;
 mod upgrades;
 mod vocabulary;
 mod watching;
+mod who_may_connect;

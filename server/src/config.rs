@@ -2,6 +2,7 @@
 //!
 //! A `Config` exists only if all of it is right, and never changes. A change of the file makes a new one.
 
+mod addresses;
 mod auth;
 pub(crate) mod authority;
 mod compare;
@@ -19,6 +20,7 @@ mod lists;
 mod long_messages;
 pub(crate) mod networks;
 pub(crate) mod origin;
+mod path_rules;
 mod read;
 mod routes;
 mod settings;
@@ -37,6 +39,8 @@ use std::sync::Arc;
 use serde_json::Value;
 use tracing::warn;
 
+pub use self::addresses::{AddressPolicy, AddressRules};
+pub(crate) use self::addresses::{AddressRefusal, Caller};
 pub use self::endpoint::Endpoint;
 pub use self::fault::{ConfigError, ConfigFault, ListenFault, ListenFaultCause};
 pub use self::flags::connect::{CloseText, ConnectOptions};
@@ -98,6 +102,8 @@ pub struct Config {
     pub hosts: Hosts,
     /// Where `hosts` is decided.
     pub hosts_by: DecidedBy,
+    /// Which addresses may connect.
+    pub addresses: AddressPolicy,
     /// The proxies that are believed what they say of their clients.
     pub trusted_proxies: Networks,
     /// The header in which they say it.
@@ -311,6 +317,8 @@ pub struct HandlerConfig {
     pub origins_by: DecidedBy,
     /// Who may reach it; `None` is what holds for its path.
     pub access: Option<Access>,
+    /// Which addresses may reach it, of those that may connect at all.
+    pub addresses: AddressRules,
     /// Whether it may write past the framing: `wsh.raw/1`.
     pub raw: bool,
     /// Limits of the handler.
@@ -434,6 +442,7 @@ impl Default for Config {
             file_places: Vec::new(),
             hosts: Hosts::Local,
             hosts_by: DecidedBy::File,
+            addresses: AddressPolicy::default(),
             trusted_proxies: Networks::default(),
             forwarded_header: ForwardedHeader::XForwardedFor,
             handlers_json: true,
@@ -493,6 +502,7 @@ impl Default for HandlerConfig {
             origins: Origins::SameHost,
             origins_by: DecidedBy::File,
             access: None,
+            addresses: AddressRules::default(),
             raw: false,
             limits: HandlerLimits::default(),
             session: SessionLimits::default(),

@@ -23,6 +23,7 @@ mod next_step;
 pub(crate) mod origin;
 pub mod overlay;
 mod peer_watch;
+pub(crate) mod proxy_protocol;
 pub(crate) mod refusal_log;
 pub(crate) mod reply;
 mod request;
@@ -44,6 +45,7 @@ use self::http_connection::HttpConnection;
 use self::maybe_future::MaybeFuture;
 use self::refusal_log::UnansweredEnd;
 use self::reply::{FullOf, Reply};
+use self::request::Proxied;
 use self::server::Server;
 use crate::auth::network::Network;
 use crate::runtime::wakes;
@@ -68,12 +70,11 @@ enum ConnectionStage {
 }
 
 impl Connection {
-    /// Holds `alive` until the connection ends. Without a permit it looks for one in its first poll. Its peer has to
-    /// speak TLS if there is a `tls`.
+    /// Holds `alive` until the connection ends. Without a permit it looks for one in its first poll.
     pub(crate) fn new(
         socket: std::net::TcpStream,
         peer: Peer,
-        tls: Option<Arc<ServerConfig>>,
+        beginning: Beginning,
         server: Arc<Server>,
         permit: Option<Permit>,
         alive: mpsc::Sender<()>,
@@ -81,7 +82,7 @@ impl Connection {
         Connection(ConnectionStage::Accepted(Some(Box::new(Accepted {
             socket,
             peer,
-            tls,
+            beginning,
             server,
             permit,
             alive,
@@ -127,13 +128,20 @@ impl Connection {
     }
 }
 
+/// What a connection begins with, by where it was accepted.
+pub(crate) struct Beginning {
+    /// A header of the PROXY protocol.
+    pub(crate) has_proxy_header: bool,
+    /// TLS, with what its clients are offered; `None` on a plain listener.
+    pub(crate) tls: Option<Arc<ServerConfig>>,
+}
+
 /// A connection of which nothing was read.
 struct Accepted {
     /// Not known to the runtime yet.
     socket: std::net::TcpStream,
     peer: Peer,
-    /// What a TLS client is offered; `None` on a plain listener.
-    tls: Option<Arc<ServerConfig>>,
+    beginning: Beginning,
     server: Arc<Server>,
     /// `None` when none was free at accept.
     permit: Option<Permit>,
@@ -147,11 +155,12 @@ impl Accepted {
         let Accepted {
             socket,
             peer,
-            tls,
+            beginning,
             server,
             permit,
             alive,
         } = self;
+        let is_tls = beginning.tls.is_some();
         let config = server.config.load();
         // The address of a client behind a trusted proxy is judged when it is known.
         let is_of_proxy = config.trusted_proxies.contains(peer.ip());
@@ -167,7 +176,7 @@ impl Accepted {
             Ok(address) => address,
             Err(reply) => {
                 drop((config, permit));
-                return turn_away(socket, peer, tls.is_some(), server, reply);
+                return turn_away(socket, peer, is_tls, server, reply);
             }
         };
         // Connections that were accepted before may give way by now, since they were polled.
@@ -176,7 +185,7 @@ impl Accepted {
         drop(config);
         let Some(permit) = permit else {
             let reply = Reply::Full(FullOf::Connections);
-            return turn_away(socket, peer, tls.is_some(), server, reply);
+            return turn_away(socket, peer, is_tls, server, reply);
         };
         let mut guard = ConnectionGuard::new(permit, alive);
         guard.count_for_address(address);
@@ -185,17 +194,55 @@ impl Accepted {
         let (Ok(received), Ok(socket)) = (received, TcpStream::from_std(socket)) else {
             return MaybeFuture::Ready(None);
         };
-        let Some(tls) = tls else {
-            let transport = Transport::Plain(socket);
-            return HttpConnection::new(transport, received, peer, server, guard).begin();
+        let arrived = Arrived {
+            socket,
+            received,
+            tls: beginning.tls,
+            peer,
+            proxied: None,
+            server,
+            guard,
         };
-        match TlsStream::new(socket, received, tls) {
-            Ok(tls) => {
-                let transport = Transport::Tls(Box::new(tls));
-                HttpConnection::new(transport, Vec::new(), peer, server, guard).begin()
-            }
-            Err(_) => MaybeFuture::Ready(None),
+        match beginning.has_proxy_header {
+            true => proxy_protocol::begin(arrived),
+            false => arrived.begin(),
         }
+    }
+}
+
+/// A connection that is let in, and what its socket had to read so far.
+struct Arrived {
+    socket: TcpStream,
+    /// What follows a header of the PROXY protocol, where there is one.
+    received: Vec<u8>,
+    tls: Option<Arc<ServerConfig>>,
+    peer: Peer,
+    /// What such a header says.
+    proxied: Option<Box<Proxied>>,
+    server: Arc<Server>,
+    guard: ConnectionGuard,
+}
+
+impl Arrived {
+    /// Goes as far as it can without waiting, which may be to the session.
+    fn begin(self) -> MaybeFuture<Option<Box<Session>>> {
+        match self.into_http() {
+            Some(http) => http.begin(),
+            None => MaybeFuture::Ready(None),
+        }
+    }
+
+    /// The connection as one that speaks HTTP, behind a TLS handshake if there is one.
+    fn into_http(self) -> Option<HttpConnection> {
+        let (transport, received) = match self.tls {
+            None => (Transport::Plain(self.socket), self.received),
+            Some(tls) => {
+                let tls = TlsStream::new(self.socket, self.received, tls).ok()?;
+                (Transport::Tls(Box::new(tls)), Vec::new())
+            }
+        };
+        let http = HttpConnection::new(transport, received, self.peer, self.server, self.guard);
+        Some(http.behind(self.proxied))
     }
 }
 

@@ -156,6 +156,7 @@ fn port_in(line: &str) -> u16 {
         .nth(1)
         .and_then(|rest| rest.split_whitespace().next());
     let address = address.expect("an address");
+    let address = address.strip_prefix("proxy:").unwrap_or(address);
     if address.starts_with("unix:") {
         return 0;
     }

@@ -128,7 +128,11 @@ impl TlsClient {
 
     /// Connects and completes the handshake.
     pub(crate) fn try_open(&self, port: u16) -> std::io::Result<TlsSocket> {
-        let mut socket = TcpStream::connect(("127.0.0.1", port))?;
+        self.over(TcpStream::connect(("127.0.0.1", port))?)
+    }
+
+    /// Completes the handshake on this socket.
+    pub(crate) fn over(&self, mut socket: TcpStream) -> std::io::Result<TlsSocket> {
         socket.set_read_timeout(Some(Duration::from_secs(20) * patience()))?;
         socket.set_nodelay(true)?;
         let name = ServerName::try_from(self.name).expect("a name");

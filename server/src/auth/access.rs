@@ -21,18 +21,18 @@ impl Access {
     }
 }
 
-/// The rules for paths. The longest pattern that matches decides; without one the path is `Required`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct PathRules(Vec<PathRule>);
+/// The rules for paths. The longest pattern that matches decides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PathRules<R = Access>(Vec<PathRule<R>>);
 
 /// A rule, and the paths that it is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct PathRule {
+struct PathRule<R> {
     /// The path without slashes at its end. Of `/*` it is empty.
     path: String,
     /// Whether it is for everything below the path too.
     is_prefix: bool,
-    access: Access,
+    rule: R,
 }
 
 /// Why a text is the pattern of no rule.
@@ -45,13 +45,19 @@ pub(crate) enum PatternRefusal {
     },
 }
 
-impl PathRules {
+impl<R> Default for PathRules<R> {
+    fn default() -> PathRules<R> {
+        PathRules(Vec::new())
+    }
+}
+
+impl<R> PathRules<R> {
     /// Adds the rule of a pattern: a path, or `/chat/*` for `/chat` and all below it.
     ///
     /// # Errors
     ///
     /// It does not begin with `/`, has `*` in another place, or `?` or `#`; or it is the pattern of another rule.
-    pub(crate) fn add(&mut self, pattern: &str, access: Access) -> Result<(), PatternRefusal> {
+    pub(crate) fn add(&mut self, pattern: &str, rule: R) -> Result<(), PatternRefusal> {
         let (path, is_prefix) = match pattern.strip_suffix("/*") {
             Some(path) => (path, true),
             None => (pattern, false),
@@ -61,34 +67,49 @@ impl PathRules {
             return Err(PatternRefusal::NotOne);
         }
         let path = plain(path);
-        let is_of_both = |rule: &PathRule| rule.path == path && rule.is_prefix == is_prefix;
+        let is_of_both = |rule: &PathRule<R>| rule.path == path && rule.is_prefix == is_prefix;
         if let Some(of) = self.0.iter().position(is_of_both) {
             return Err(PatternRefusal::Duplicate { of });
         }
         self.0.push(PathRule {
             path,
             is_prefix,
-            access,
+            rule,
         });
         Ok(())
     }
 
     /// Each rule with its pattern, in the order added.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (String, &Access)> {
-        self.0.iter().map(|rule| (rule.pattern(), &rule.access))
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (String, &R)> {
+        self.0.iter().map(|rule| (rule.pattern(), &rule.rule))
     }
 
-    /// The rule for a path, which is percent-decoded.
-    pub(crate) fn access(&self, path: &str) -> &Access {
+    /// The rule for a path, which is percent-decoded, and its pattern.
+    pub(crate) fn find(&self, path: &str) -> Option<(String, &R)> {
+        let longest = self.longest(path);
+        longest.map(|rule| (rule.pattern(), &rule.rule))
+    }
+
+    fn longest(&self, path: &str) -> Option<&PathRule<R>> {
+        if self.0.is_empty() {
+            return None;
+        }
         let path = plain(path);
         let matching = self.0.iter().filter(|rule| rule.matches(&path));
         // A path itself comes before all below it.
-        let longest = matching.max_by_key(|rule| (rule.path.len(), !rule.is_prefix));
-        longest.map_or(&Access::Required, |rule| &rule.access)
+        matching.max_by_key(|rule| (rule.path.len(), !rule.is_prefix))
     }
 }
 
-impl PathRule {
+impl PathRules<Access> {
+    /// The rule for a path, which is percent-decoded. Without one the path is `Required`.
+    pub(crate) fn access(&self, path: &str) -> &Access {
+        self.longest(path)
+            .map_or(&Access::Required, |rule| &rule.rule)
+    }
+}
+
+impl<R> PathRule<R> {
     /// The pattern, without superfluous slashes.
     fn pattern(&self) -> String {
         match (&*self.path, self.is_prefix) {
@@ -124,7 +145,7 @@ mod tests {
 
     #[test]
     fn the_longest_pattern_decides_and_a_slash_more_changes_nothing() {
-        let mut rules = PathRules::default();
+        let mut rules: PathRules = PathRules::default();
         assert_eq!(rules.add("/public/*", Access::Open), Ok(()));
         assert_eq!(rules.add("/public/staff/*", only("ann")), Ok(()));
         assert_eq!(rules.add("/public/staff/menu.html", Access::Open), Ok(()));
@@ -154,7 +175,7 @@ mod tests {
 
     #[test]
     fn a_rule_for_all_paths_takes_the_place_of_the_default() {
-        let mut rules = PathRules::default();
+        let mut rules: PathRules = PathRules::default();
         assert_eq!(*rules.access("/x"), Access::Required);
         assert_eq!(rules.add("/*", Access::Open), Ok(()));
         assert_eq!(*rules.access("/x"), Access::Open);
@@ -176,7 +197,7 @@ mod tests {
 
     #[test]
     fn two_spellings_of_one_path_are_one_rule() {
-        let mut rules = PathRules::default();
+        let mut rules: PathRules = PathRules::default();
         for (pattern, expected) in [
             ("/a", Ok(())),
             ("/a/*", Ok(())),

@@ -6,14 +6,15 @@ use percent_encoding::percent_decode_str;
 use toml::de::DeValue;
 
 use super::credentials_file::{tokens, users};
-use super::fault::{ConfigError, What, nearest};
+use super::endpoint::Endpoint;
+use super::fault::{ConfigError, nearest};
 use super::file::{KeyTable, unknown};
 use super::last_good::NamedContents;
-use super::source::Place;
+use super::path_rules::WrittenRules;
 use super::values::{FileEntry, Reader};
 use super::{Config, handler_table};
 use crate::auth::Auth;
-use crate::auth::access::{Access, PathRules, PatternRefusal};
+use crate::auth::access::{Access, PathRules};
 use crate::auth::credentials::{Credentials, SingleUser};
 use crate::process::regular_file::{Content, NotRead};
 
@@ -24,9 +25,7 @@ pub(super) struct AuthDraft {
     pub(super) basic: Option<bool>,
     /// `USER:PASSWORD`, not checked yet.
     pub(super) credential: Option<String>,
-    paths: PathRules,
-    /// Each path as it is written, and where.
-    written: Vec<(String, Place)>,
+    paths: WrittenRules<Access>,
     /// What is remarkable about the files that were read.
     pub(super) remarks: Vec<String>,
 }
@@ -40,23 +39,7 @@ impl AuthDraft {
         let Some(access) = access(reader, entry) else {
             return;
         };
-        let (found, place) = (entry.key.to_owned(), reader.key_place(entry));
-        if found.split('/').any(|name| matches!(name, "." | "..")) {
-            return reader.fault(place, What::AccessPathWithDots { found });
-        }
-        match self.paths.add(&found, access) {
-            Ok(()) => self.written.push((found, place)),
-            Err(PatternRefusal::NotOne) => reader.fault(place, What::BadAccessPath { found }),
-            Err(PatternRefusal::Duplicate { of }) => {
-                let (other, other_place) = self.written[of].clone();
-                let what = What::SecondOfAccessPath {
-                    found,
-                    other,
-                    place: other_place,
-                };
-                reader.fault(place, what);
-            }
-        }
+        self.paths.add(reader, entry, "[auth]", access);
     }
 
     /// Reads the files of users and tokens; `None` if every peer may enter.
@@ -103,7 +86,7 @@ impl AuthDraft {
             let AuthDraft { paths, remarks, .. } = self;
             let mut auth = Auth {
                 credentials,
-                paths,
+                paths: paths.rules,
                 remarks,
             };
             auth.remarks.extend(unknown_users(&auth, config));
@@ -111,7 +94,7 @@ impl AuthDraft {
             auth.remarks.extend(unencrypted(config));
             return Ok(Some(auth));
         }
-        match rule_for_users(&self.paths, config) {
+        match rule_for_users(&self.paths.rules, config) {
             None => Ok(None),
             Some(by) => Err(ConfigError::NoUsers { by }),
         }
@@ -174,9 +157,10 @@ fn encoded_paths(auth: &Auth) -> Vec<String> {
 fn unencrypted(config: &Config) -> Vec<String> {
     let listen = config.listen.iter();
     let reached = listen.filter(|endpoint| !endpoint.is_tls() && !endpoint.is_loopback());
-    let sentence = |endpoint| {
+    let sentence = |endpoint: &Endpoint| {
+        let encrypted = endpoint.with_tls();
         format!(
-            "passwords and tokens cross the network to `{endpoint}` unencrypted; `tls:{endpoint}` in `listen` encrypts \
+            "passwords and tokens cross the network to `{endpoint}` unencrypted; `{encrypted}` in `listen` encrypts \
              them, and so does a proxy on this machine before a loopback address"
         )
     };

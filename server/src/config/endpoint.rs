@@ -1,4 +1,4 @@
-//! Where the server listens: an address, plain or with TLS, or a Unix socket.
+//! Where the server listens: an address, plain or with TLS, or a Unix socket, each for clients or for proxies.
 
 use std::fmt::{self, Display, Formatter};
 use std::net::SocketAddr;
@@ -15,6 +15,8 @@ pub enum Endpoint {
     Tls(SocketAddr),
     /// The path of a Unix socket, absolute.
     Unix(PathBuf),
+    /// One of the others, where each connection begins with a header of the PROXY protocol.
+    Proxied(Box<Endpoint>),
 }
 
 impl Endpoint {
@@ -32,6 +34,7 @@ impl Endpoint {
         match self {
             Endpoint::Plain(address) | Endpoint::Tls(address) => Some(*address),
             Endpoint::Unix(_) => None,
+            Endpoint::Proxied(inner) => inner.address(),
         }
     }
 
@@ -40,6 +43,7 @@ impl Endpoint {
         match self {
             Endpoint::Plain(_) | Endpoint::Tls(_) => None,
             Endpoint::Unix(path) => Some(path),
+            Endpoint::Proxied(inner) => inner.path(),
         }
     }
 
@@ -51,15 +55,40 @@ impl Endpoint {
 
     /// Whether clients speak TLS.
     pub fn is_tls(&self) -> bool {
-        matches!(self, Endpoint::Tls(_))
+        match self {
+            Endpoint::Tls(_) => true,
+            Endpoint::Plain(_) | Endpoint::Unix(_) => false,
+            Endpoint::Proxied(inner) => inner.is_tls(),
+        }
+    }
+
+    /// Whether each connection begins with a header of the PROXY protocol.
+    pub(crate) fn is_proxied(&self) -> bool {
+        matches!(self, Endpoint::Proxied(_))
+    }
+
+    /// This endpoint with TLS. A Unix socket has none.
+    pub(super) fn with_tls(&self) -> Endpoint {
+        match self {
+            Endpoint::Plain(address) => Endpoint::Tls(*address),
+            Endpoint::Tls(_) | Endpoint::Unix(_) => self.clone(),
+            Endpoint::Proxied(inner) => Endpoint::Proxied(Box::new(inner.with_tls())),
+        }
+    }
+
+    /// Whether a port that any may be is one port for both.
+    pub(crate) fn shares_port(&self, other: &Endpoint) -> bool {
+        self.is_tls() == other.is_tls() && self.is_proxied() == other.is_proxied()
     }
 
     /// This endpoint with another port. A Unix socket has none.
     #[must_use]
     pub fn with_port(&self, port: u16) -> Endpoint {
         let mut moved = self.clone();
-        if let Endpoint::Plain(address) | Endpoint::Tls(address) = &mut moved {
-            address.set_port(port);
+        match &mut moved {
+            Endpoint::Plain(address) | Endpoint::Tls(address) => address.set_port(port),
+            Endpoint::Unix(_) => {}
+            Endpoint::Proxied(inner) => **inner = inner.with_port(port),
         }
         moved
     }
@@ -67,11 +96,12 @@ impl Endpoint {
     /// Why both cannot be listened on; `None` where they can.
     pub(super) fn clash(&self, other: &Endpoint) -> Option<EndpointClash> {
         let (Some(one), Some(two)) = (self.address(), other.address()) else {
-            return (self == other).then_some(EndpointClash::Equal);
+            return (self.path() == other.path()).then_some(EndpointClash::Equal);
         };
-        // A port that is still to be found is one for all plain addresses, and another one for all with TLS.
+        // A port that is still to be found is one for all plain addresses, and another one for all with TLS. Addresses
+        // for proxies have ports of their own.
         let is_one_port = match one.port() {
-            0 => two.port() == 0 && self.is_tls() == other.is_tls(),
+            0 => two.port() == 0 && self.shares_port(other),
             port => two.port() == port,
         };
         let is_every = one.ip().is_unspecified() || two.ip().is_unspecified();
@@ -102,6 +132,7 @@ impl Display for Endpoint {
             Endpoint::Plain(address) => address.fmt(f),
             Endpoint::Tls(address) => write!(f, "tls:{address}"),
             Endpoint::Unix(path) => write!(f, "unix:{}", path.display()),
+            Endpoint::Proxied(inner) => write!(f, "proxy:{inner}"),
         }
     }
 }
@@ -116,6 +147,7 @@ mod tests {
         let plain = |text: &str| Endpoint::Plain(text.parse().expect(text));
         let tls = |text: &str| Endpoint::Tls(text.parse().expect(text));
         let unix = |path: &str| Endpoint::Unix(path.into());
+        let proxied = |inner| Endpoint::Proxied(Box::new(inner));
         for (one, other, expected) in [
             (plain("127.0.0.1:1"), plain("127.0.0.1:1"), Some(Equal)),
             (plain("127.0.0.1:1"), tls("127.0.0.1:1"), Some(Equal)),
@@ -132,6 +164,18 @@ mod tests {
             (plain("[::]:1"), plain("[::1]:1"), Some(EveryAddress)),
             (plain("[::]:1"), plain("127.0.0.1:1"), None),
             (plain("[::]:1"), plain("0.0.0.0:1"), None),
+            (
+                proxied(plain("127.0.0.1:1")),
+                plain("127.0.0.1:1"),
+                Some(Equal),
+            ),
+            (proxied(plain("127.0.0.1:0")), plain("127.0.0.1:0"), None),
+            (
+                proxied(plain("127.0.0.1:0")),
+                proxied(plain("127.0.0.1:0")),
+                Some(Equal),
+            ),
+            (proxied(unix("/a")), unix("/a"), Some(Equal)),
             (unix("/a"), unix("/a"), Some(Equal)),
             (unix("/a"), unix("/b"), None),
             (unix("/a"), plain("127.0.0.1:1"), None),

@@ -232,18 +232,24 @@ pub enum What {
         /// Why not.
         why: PatternFault,
     },
-    /// A path of `[auth]` that cannot be one.
-    BadAccessPath {
+    /// A path of `[auth]` or `[paths]` that cannot be one.
+    BadRulePath {
+        /// The table.
+        table: &'static str,
         /// As written.
         found: String,
     },
-    /// A path of `[auth]` with `.` or `..` in it.
-    AccessPathWithDots {
+    /// A path of such a table with `.` or `..` in it.
+    RulePathWithDots {
+        /// The table.
+        table: &'static str,
         /// As written.
         found: String,
     },
-    /// A path of `[auth]` that another rule has in another spelling.
-    SecondOfAccessPath {
+    /// A path of such a table that another rule has in another spelling.
+    SecondOfRulePath {
+        /// The table.
+        table: &'static str,
         /// As written.
         found: String,
         /// The path of the other rule, as written.
@@ -339,22 +345,23 @@ impl fmt::Display for What {
             ),
             What::BadRoute { route, why } => why.tell(route, f),
             What::BadPattern { pattern, why } => why.tell(pattern, f),
-            What::BadAccessPath { found } => write!(
+            What::BadRulePath { table, found } => write!(
                 f,
-                "`[auth]` wants paths like `/chat`, or `/chat/*` for it and all below it, found `{found}`"
+                "`{table}` wants paths like `/chat`, or `/chat/*` for it and all below it, found `{found}`"
             ),
-            What::AccessPathWithDots { found } => write!(
+            What::RulePathWithDots { table, found } => write!(
                 f,
-                "`[auth]` has a rule for `{found}`, and nothing lies at a path with `.` or `..`; write the path without \
+                "`{table}` has a rule for `{found}`, and nothing lies at a path with `.` or `..`; write the path without \
                  them"
             ),
-            What::SecondOfAccessPath {
+            What::SecondOfRulePath {
+                table,
                 found,
                 other,
                 place,
             } => write!(
                 f,
-                "`[auth]` has a rule for `{found}` and one for `{other}` at {place}, which are one path; a path has one rule"
+                "`{table}` has a rule for `{found}` and one for `{other}` at {place}, which are one path; a path has one rule"
             ),
             What::Credential(why) => why.fmt(f),
             What::MapLine { found } => write!(

@@ -7,15 +7,16 @@ use toml::de::{DeTable, DeValue};
 
 use super::fault::{ConfigError, ConfigFault, Hint, What, nearest};
 use super::flags::Flags;
+use super::path_rules::WrittenRules;
 use super::routes::Routes;
 use super::settings::limits::{Deflate, HandlerLimits, Limits, SessionLimits};
-use super::settings::tables::{ENGINE, OWN, POLICY, SYNONYMS, TABLES, TLS};
+use super::settings::tables::{ENGINE, OWN, PATH, POLICY, SYNONYMS, TABLES, TLS};
 use super::settings::top::TOP;
 use super::settings::{self, ConfigDraft, Limit, Setting};
 use super::source::Source;
 use super::topics::table as topics_table;
 use super::values::{FileEntry, Reader, entries};
-use super::{DecidedBy, HandlerConfig};
+use super::{AddressRules, DecidedBy, HandlerConfig};
 
 /// Lays the file over the defaults and `flags` over the file; answers that and the routes.
 ///
@@ -46,6 +47,7 @@ pub(super) fn parse(
     let mut draft = ConfigDraft::default();
     let mut routes = Routes::default();
     let (mut handlers, mut topics) = (Vec::new(), Vec::new());
+    let mut paths = WrittenRules::default();
     for entry in entries(document.get_ref()) {
         let defaults = &mut draft.config.defaults;
         let is_known = read(POLICY, &mut reader, entry, DecidedBy::File, defaults)
@@ -65,6 +67,11 @@ pub(super) fn parse(
             "auth" => {
                 for entry in table(&mut reader, entry) {
                     draft.auth.read_rule(&mut reader, entry);
+                }
+            }
+            "paths" => {
+                for entry in table(&mut reader, entry) {
+                    path(&mut reader, entry, &mut paths);
                 }
             }
             "engine" => {
@@ -96,6 +103,10 @@ pub(super) fn parse(
         draft.config.places.insert(name.clone(), place);
         draft.config.handlers.insert(name, handler);
     }
+    let addresses = &mut draft.config.addresses;
+    addresses.paths = paths.rules;
+    let mut of_handlers = draft.config.handlers.values();
+    addresses.is_of_handlers = of_handlers.any(|it| !it.addresses.is_empty());
     let history_bytes_max = draft.config.limits.history_bytes_max;
     let tables = topics_table::read(&mut reader, &topics, history_bytes_max);
     draft.config.topics = Arc::new(tables.topics);
@@ -107,6 +118,17 @@ pub(super) fn parse(
     } else {
         Err(ConfigError::Faults(faults))
     }
+}
+
+/// Reads one table of `[paths]`, whose key is a path.
+fn path(reader: &mut Reader<'_>, entry: FileEntry<'_>, paths: &mut WrittenRules<AddressRules>) {
+    let mut rules = AddressRules::default();
+    for inner in table(reader, entry) {
+        if !read(PATH, reader, inner, DecidedBy::Table, &mut rules) {
+            unknown(reader, inner, KeyTable::Path(entry.key));
+        }
+    }
+    paths.add(reader, entry, "[paths]", rules);
 }
 
 /// Where the section stands in which pywebsocket has all keys of its INI files.
@@ -231,6 +253,8 @@ pub(super) enum KeyTable<'a> {
     Tls,
     Limits,
     Handler(&'a str),
+    /// The table of a path.
+    Path(&'a str),
     Topics,
     /// The table of a pattern of `[topics]`.
     Pattern(&'a str),
@@ -249,6 +273,7 @@ pub(super) fn unknown(reader: &mut Reader<'_>, entry: FileEntry<'_>, table: KeyT
             KeyTable::Tls => "[tls]".to_owned(),
             KeyTable::Limits => "[limits]".to_owned(),
             KeyTable::Handler(name) => format!("[handler.{}]", quoted(name)),
+            KeyTable::Path(path) => format!("[paths.{}]", quoted(path)),
             KeyTable::Topics => "[topics]".to_owned(),
             KeyTable::Pattern(pattern) => format!("[topics.{}]", quoted(pattern)),
             KeyTable::History(pattern) => format!("[topics.{}.history]", quoted(pattern)),
@@ -276,6 +301,7 @@ fn hint(entry: FileEntry<'_>, table: KeyTable<'_>) -> Hint {
         KeyTable::Tls => settings::keys(TLS),
         KeyTable::Limits => limits,
         KeyTable::Handler(_) => handler_keys(),
+        KeyTable::Path(_) => settings::keys(PATH),
         KeyTable::Auth | KeyTable::Topics => Vec::new(),
         KeyTable::Pattern(_) => topics_table::KEYS.to_vec(),
         KeyTable::History(_) => topics_table::HISTORY_KEYS.to_vec(),
@@ -371,5 +397,8 @@ pub(super) fn all_keys() -> std::collections::BTreeSet<String> {
     let tls = tls.map(|key| format!("tls.{key}"));
     let topics = topics_table::KEYS.iter().map(|key| format!("topics.{key}"));
     let known = top.chain(limits).chain(handler);
-    known.chain(engine).chain(tls).chain(topics).collect()
+    let paths = settings::keys(PATH).into_iter();
+    let paths = paths.map(|key| format!("paths.{key}"));
+    let known = known.chain(engine).chain(tls).chain(topics);
+    known.chain(paths).collect()
 }

@@ -1,4 +1,5 @@
-//! Reads where to listen: `127.0.0.1`, `[::1]:9998`, `localhost:9998`, `tls:0.0.0.0:9999`, `unix:wshd.sock`.
+//! Reads where to listen: `127.0.0.1`, `[::1]:9998`, `localhost:9998`, `tls:0.0.0.0:9999`, `unix:wshd.sock`,
+//! `proxy:127.0.0.1:9997`.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -14,6 +15,8 @@ pub(super) enum ListenEntry {
     Tls(ListenAddress),
     /// The path of a Unix socket, as written.
     Unix(PathBuf),
+    /// One of the others, for connections that begin with a header of the PROXY protocol.
+    Proxied(Box<ListenEntry>),
 }
 
 /// An address to listen on, or `localhost` for both loopback addresses, with or without a port.
@@ -31,12 +34,17 @@ impl ListenEntry {
         match self {
             ListenEntry::Plain(address) | ListenEntry::Tls(address) => address.port.is_some(),
             ListenEntry::Unix(_) => true,
+            ListenEntry::Proxied(inner) => inner.is_complete(),
         }
     }
 
     /// Whether clients speak TLS.
     pub(super) fn is_tls(&self) -> bool {
-        matches!(self, ListenEntry::Tls(_))
+        match self {
+            ListenEntry::Tls(_) => true,
+            ListenEntry::Plain(_) | ListenEntry::Unix(_) => false,
+            ListenEntry::Proxied(inner) => inner.is_tls(),
+        }
     }
 
     /// Where to listen, with `port` where an address has none. A path is relative to `base`, which is absolute.
@@ -45,6 +53,12 @@ impl ListenEntry {
             ListenEntry::Plain(address) => address.with_port(port).map(Endpoint::Plain).collect(),
             ListenEntry::Tls(address) => address.with_port(port).map(Endpoint::Tls).collect(),
             ListenEntry::Unix(path) => vec![Endpoint::Unix(absolute(base, path))],
+            ListenEntry::Proxied(inner) => {
+                let endpoints = inner.endpoints(port, base).into_iter();
+                endpoints
+                    .map(|it| Endpoint::Proxied(Box::new(it)))
+                    .collect()
+            }
         }
     }
 }
@@ -79,6 +93,12 @@ impl FromStr for ListenEntry {
     type Err = NotAListenEntry;
 
     fn from_str(text: &str) -> Result<ListenEntry, NotAListenEntry> {
+        if let Some(inner) = text.strip_prefix("proxy:") {
+            return match inner.starts_with("proxy:") {
+                true => Err(NotAListenEntry::Address),
+                false => Ok(ListenEntry::Proxied(Box::new(inner.parse()?))),
+            };
+        }
         if let Some(path) = text.strip_prefix("unix:") {
             let is_file = !path.is_empty() && !path.starts_with('@') && !path.contains('\0');
             let is_named = is_file && !path.ends_with(['/', '.']);
@@ -185,6 +205,12 @@ mod tests {
             ("unix:/run/w.sock", &["unix:/run/w.sock"]),
             ("unix:w.sock", &["unix:/etc/w.sock"]),
             ("unix:./tls:x", &["unix:/etc/tls:x"]),
+            ("proxy:127.0.0.1:2", &["proxy:127.0.0.1:2"]),
+            (
+                "proxy:tls:localhost",
+                &["proxy:tls:127.0.0.1:1", "proxy:tls:[::1]:1"],
+            ),
+            ("proxy:unix:w.sock", &["proxy:unix:/etc/w.sock"]),
         ] {
             assert_eq!(endpoints(text), expected, "{text}");
         }
@@ -193,6 +219,10 @@ mod tests {
             ("tls:tls:127.0.0.1", NotAListenEntry::Address),
             ("tls:unix:/a", NotAListenEntry::Address),
             ("TLS:127.0.0.1", NotAListenEntry::Address),
+            ("proxy:", NotAListenEntry::Address),
+            ("proxy:proxy:127.0.0.1", NotAListenEntry::Address),
+            ("tls:proxy:127.0.0.1", NotAListenEntry::Address),
+            ("proxy:unix:", NotAListenEntry::Path),
             ("unix", NotAListenEntry::Address),
             ("unix:", NotAListenEntry::Path),
             ("unix:@wshd", NotAListenEntry::Path),

@@ -29,6 +29,16 @@ impl Networks {
         }
     }
 
+    /// Whether the peers of Unix sockets are in it.
+    pub(super) fn has_unix(&self) -> bool {
+        self.has_unix
+    }
+
+    /// Whether an address is in it.
+    pub(super) fn has_addresses(&self) -> bool {
+        !self.v4.is_empty() || !self.v6.is_empty()
+    }
+
     /// The set of these entries.
     ///
     /// # Errors

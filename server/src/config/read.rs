@@ -15,7 +15,7 @@ use super::settings::{ConfigDraft, PlacedEndpoint};
 use super::source::Source;
 use super::tls::NO_STATE_DIRECTORY;
 use super::values::absolute;
-use super::{Config, TlsConfig};
+use super::{Config, Networks, TlsConfig};
 use crate::process::regular_file;
 
 impl Flags {
@@ -187,7 +187,7 @@ fn finish(
     }
     config.scan_dir = scan_dir;
     config.tls.check()?;
-    config.listen = endpoints(listen, &config.tls)?;
+    config.listen = endpoints(listen, &config.tls, &config.trusted_proxies)?;
     config.tls.check_endpoints(&config.listen)?;
     if let Some(map) = &config.handlers_map_file {
         routes = named.parse(
@@ -205,14 +205,18 @@ fn finish(
 }
 
 /// Where to listen, if all of it can be listened on.
-fn endpoints(listen: Vec<PlacedEndpoint>, tls: &TlsConfig) -> Result<Vec<Endpoint>, ConfigError> {
+fn endpoints(
+    listen: Vec<PlacedEndpoint>,
+    tls: &TlsConfig,
+    proxies: &Networks,
+) -> Result<Vec<Endpoint>, ConfigError> {
     let mut endpoints: Vec<Endpoint> = Vec::new();
     for PlacedEndpoint { endpoint, place } in listen {
-        let endpoint = match endpoint {
-            Endpoint::Plain(address) if tls.every_address => Endpoint::Tls(address),
-            endpoint => endpoint,
+        let endpoint = match tls.every_address {
+            true => endpoint.with_tls(),
+            false => endpoint,
         };
-        if let Some(cause) = listen_fault(&endpoint, &endpoints, tls) {
+        if let Some(cause) = listen_fault(&endpoint, &endpoints, tls, proxies) {
             return Err(ConfigError::Listen(Box::new(ListenFault {
                 place,
                 endpoint,
@@ -229,6 +233,7 @@ fn listen_fault(
     endpoint: &Endpoint,
     before: &[Endpoint],
     tls: &TlsConfig,
+    proxies: &Networks,
 ) -> Option<ListenFaultCause> {
     let mut before = before.iter();
     if let Some((other, clash)) = before.find_map(|it| Some((it, it.clash(endpoint)?))) {
@@ -238,17 +243,23 @@ fn listen_fault(
             EndpointClash::EveryAddress => ListenFaultCause::EveryAddress { other },
         });
     }
-    match endpoint {
-        Endpoint::Plain(_) => None,
-        Endpoint::Tls(_) => {
-            let has_none = tls.certificates.is_empty();
-            has_none.then_some(ListenFaultCause::NoCertificates)
-        }
-        Endpoint::Unix(path) => {
-            let bytes = path.as_os_str().len();
-            (bytes > SOCKET_PATH_BYTES_MAX).then_some(ListenFaultCause::LongPath { bytes })
+    if endpoint.is_tls() && tls.certificates.is_empty() {
+        return Some(ListenFaultCause::NoCertificates);
+    }
+    if let Some(path) = endpoint.path() {
+        let bytes = path.as_os_str().len();
+        if bytes > SOCKET_PATH_BYTES_MAX {
+            return Some(ListenFaultCause::LongPath { bytes });
         }
     }
+    if !endpoint.is_proxied() {
+        return None;
+    }
+    let (is_served, wanted) = match endpoint.path() {
+        Some(_) => (proxies.has_unix(), "unix"),
+        None => (proxies.has_addresses(), "127.0.0.1"),
+    };
+    (!is_served).then_some(ListenFaultCause::NoProxies { wanted })
 }
 
 /// The longest path of a Unix socket on Linux (`unix(7)`), without the NUL behind it.

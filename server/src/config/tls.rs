@@ -77,11 +77,10 @@ impl TlsConfig {
         if !self.certificates.is_empty() && !endpoints.iter().any(Endpoint::is_tls) {
             remarks.push(UNUSED_CERTIFICATES.to_owned());
         }
-        let plain = endpoints.iter().filter_map(|endpoint| match endpoint {
-            Endpoint::Plain(address) => Some(format!("`{address}`")),
-            Endpoint::Tls(_) | Endpoint::Unix(_) => None,
-        });
-        let plain: Vec<String> = plain.collect();
+        let plain = endpoints
+            .iter()
+            .filter(|it| !it.is_tls() && it.address().is_some());
+        let plain: Vec<String> = plain.map(|endpoint| format!("`{endpoint}`")).collect();
         if self.client_auth == ClientAuth::Required && !plain.is_empty() {
             let plain = plain.join(", ");
             remarks.push(format!(

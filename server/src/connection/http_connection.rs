@@ -33,7 +33,7 @@ use super::routing::{self, RequestWithPassword};
 use super::server::Server;
 use super::snapshot::Snapshot;
 use crate::auth::network::Network;
-use crate::config::Limits;
+use crate::config::{Config, Limits};
 use crate::http::head::Head;
 use crate::http::head::first_bytes::NotARequest;
 use crate::logging;
@@ -52,8 +52,7 @@ pub(super) struct HttpConnection {
     transport: Transport,
     /// The client, as far as it is known: the far end of the connection, until a trusted proxy says another one.
     peer: Peer,
-    /// Whether `peer` is a trusted proxy, whose client is not known yet.
-    is_of_proxy: bool,
+    naming: Naming,
     /// There where a proxy says which client it is for.
     proxied: Option<Box<Proxied>>,
     server: Arc<Server>,
@@ -70,6 +69,27 @@ pub(super) struct HttpConnection {
     guard: ConnectionGuard,
 }
 
+/// Whether the peer of a connection is its client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Naming {
+    /// It is, as far as is known.
+    Client,
+    /// It is a trusted proxy, and the request may name the client.
+    Awaited,
+    /// It is a trusted proxy that does not name the client.
+    Hidden,
+}
+
+impl Naming {
+    /// What holds until a request is read.
+    fn of(peer: &Peer, config: &Config) -> Naming {
+        match config.trusted_proxies.contains(peer.ip()) {
+            true => Naming::Awaited,
+            false => Naming::Client,
+        }
+    }
+}
+
 impl HttpConnection {
     /// A connection of which `received` was read.
     pub(super) fn new(
@@ -81,12 +101,12 @@ impl HttpConnection {
     ) -> HttpConnection {
         let config = server.config.load();
         let limits = config.limits.clone();
-        let is_of_proxy = config.trusted_proxies.contains(peer.ip());
+        let naming = Naming::of(&peer, &config);
         drop(config);
         HttpConnection {
             transport,
             peer,
-            is_of_proxy,
+            naming,
             proxied: None,
             server,
             began: Instant::now(),
@@ -96,6 +116,21 @@ impl HttpConnection {
             is_head_request: false,
             guard,
         }
+    }
+
+    /// This connection behind what a header of the PROXY protocol says.
+    pub(super) fn behind(mut self, proxied: Option<Box<Proxied>>) -> HttpConnection {
+        // Of a client that it does not name, a header in the request is that client's own word.
+        if proxied.as_ref().is_some_and(|it| it.by == self.peer) {
+            self.naming = Naming::Hidden;
+        }
+        self.proxied = proxied;
+        self
+    }
+
+    /// Refuses the connection before its request is read.
+    pub(super) fn refuse(self, reply: Reply) -> MaybeFuture<Option<Box<Session>>> {
+        MaybeFuture::wait_for(self.run(NextStep::refuse(reply, None)))
     }
 
     /// Goes as far as it can without waiting. `None` when the connection ends without a session.
@@ -284,7 +319,7 @@ impl HttpConnection {
     ///
     /// What the client is answered, where its address has too much already.
     fn believe_proxy(&mut self, head: &Head) -> Result<(), Reply> {
-        if !self.is_of_proxy {
+        if self.naming != Naming::Awaited {
             return Ok(());
         }
         let config = self.server.config.load();
@@ -307,10 +342,11 @@ impl HttpConnection {
             .proxied
             .get_or_insert_with(|| Box::new(Proxied::by(far_end)));
         proxied.knows_client = client.is_some();
+        self.naming = Naming::Hidden;
         proxied.is_tls = forwarded::is_tls(head, header).or(proxied.is_tls);
         if let Some(address) = client {
             self.peer = address.into();
-            self.is_of_proxy = false;
+            self.naming = Naming::Client;
             let permit = self.server.admission.address(&self.peer, &self.limits)?;
             self.guard.count_for_address(permit);
         }
@@ -319,9 +355,9 @@ impl HttpConnection {
 
     /// What limits count the connection with.
     fn network(&self) -> Network {
-        match self.is_of_proxy {
-            true => Network::Shared,
-            false => Network::of(self.peer.ip()),
+        match self.naming {
+            Naming::Client => Network::of(self.peer.ip()),
+            Naming::Awaited | Naming::Hidden => Network::Shared,
         }
     }
 

@@ -26,9 +26,9 @@ pub(crate) use self::listeners::Listeners;
 use self::places::Place;
 use self::socket_file::SocketFile;
 use crate::auth::network::Network;
-use crate::config::Endpoint;
-use crate::connection::Connection;
+use crate::config::{Caller, Endpoint};
 use crate::connection::server::Server;
+use crate::connection::{Beginning, Connection};
 use crate::last_resort;
 use crate::runtime::wakes;
 use crate::sessions::peer::{Peer, PeerProcess};
@@ -249,8 +249,22 @@ fn serve(
     alive: &mpsc::Sender<()>,
 ) -> Admitted {
     server.meters.connections.count(carrier(&listener.endpoint));
-    let limits = &server.config.load().limits;
-    let permit = server.admission.connection(limits);
+    let config = server.config.load();
+    let has_proxy_header = listener.endpoint.is_proxied();
+    if has_proxy_header && !config.trusted_proxies.contains(peer.ip()) {
+        server.refusals.log_closed(&peer, NO_TRUSTED_PROXY);
+        return Admitted::WithinTheLimit;
+    }
+    let (address, is_known) = (peer.ip(), true);
+    // A trusted proxy says later whose connection it is.
+    if let Some(refusal) = config.addresses.refuses(Caller { address, is_known })
+        && !config.trusted_proxies.contains(address)
+    {
+        server.refusals.log_closed(&peer, refusal);
+        return Admitted::WithinTheLimit;
+    }
+    let permit = server.admission.connection(&config.limits);
+    drop(config);
     let admitted = match permit.is_some() {
         true => Admitted::WithinTheLimit,
         false => Admitted::OverTheLimit,
@@ -262,7 +276,18 @@ fn serve(
     };
     // Plain bytes must never go where TLS is promised. Settings with a certificate keep one.
     if !listener.endpoint.is_tls() || tls.is_some() {
-        tokio::spawn(Connection::new(socket, peer, tls, server, permit, alive));
+        let begins_with = Beginning {
+            has_proxy_header,
+            tls,
+        };
+        tokio::spawn(Connection::new(
+            socket,
+            peer,
+            begins_with,
+            server,
+            permit,
+            alive,
+        ));
     }
     admitted
 }
@@ -276,5 +301,8 @@ fn carrier(endpoint: &Endpoint) -> &'static str {
     }
 }
 
+/// Why a connection is closed at once where only proxies connect.
+const NO_TRUSTED_PROXY: &str =
+    "the peer is none of `trusted_proxies`, and only these connect there";
 /// The network of a connection that could not be accepted.
 const UNKNOWN_NETWORK: Network = Network::V4(0);

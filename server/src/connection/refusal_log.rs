@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
+use std::fmt::Display;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -106,6 +107,13 @@ impl RefusalLog {
             UnansweredEnd::Silent => format!("ended without an answer: {}", reply.reason()).into(),
         };
         self.log_line(peer, None, None, reason);
+    }
+
+    /// Logs why the connection of `peer` is closed without a byte.
+    pub(crate) fn log_closed(&self, peer: &Peer, why: impl Display) {
+        self.log_line(peer, None, None, || {
+            format!("closed without an answer: {why}").into()
+        });
     }
 
     /// Logs that `peer` gets a part of a file only, because of the file.

@@ -10,7 +10,7 @@ use wsh::rules;
 
 use super::metrics_page;
 use crate::auth::network::Network;
-use crate::config::{DecidedBy, Origins};
+use crate::config::{AddressRefusal, DecidedBy, Origins};
 use crate::connection::built_in_pages::PageAnswer;
 use crate::connection::health::HealthAnswer;
 use crate::connection::retry_after::retry_after;
@@ -52,6 +52,8 @@ pub(crate) enum Reply {
     TooManyGuesses { after: Duration },
     /// The peer's address begins more connections in a second than it may.
     TooManyHandshakes,
+    /// The peer's address may not have what lies there.
+    AddressRefused(Box<AddressRefusal>),
     /// The server does not answer for this host.
     HostRefused(Box<str>),
     /// A limit is reached.
@@ -147,7 +149,7 @@ impl Reply {
             Reply::Malformed(_) => 400,
             Reply::NotARequest(what) => what.status(),
             Reply::Unauthorized(..) => 401,
-            Reply::OriginRefused(_) | Reply::UserRefused(_) => 403,
+            Reply::OriginRefused(_) | Reply::UserRefused(_) | Reply::AddressRefused(_) => 403,
             Reply::NoRoute | Reply::InvalidTarget => 404,
             Reply::MethodNotAllowed { .. } => 405,
             Reply::TooSlow => 408,
@@ -353,6 +355,7 @@ impl Reply {
                 Denial::Password => "wrong user or password",
                 Denial::Token => "unknown token",
             },
+            Reply::AddressRefused(refusal) => return refusal.to_string().into(),
             Reply::UserRefused(user) => {
                 return format!("the user `{user}` may not enter here").into();
             }
@@ -386,6 +389,7 @@ impl Reply {
             Reply::OriginRefused(_) => "pages of this origin may not connect",
             Reply::Unauthorized(challenge, _) => challenge.text(),
             Reply::UserRefused(_) => "this user may not enter here",
+            Reply::AddressRefused(_) => "your address may not have this",
             Reply::TooManyGuesses { .. } => {
                 "too many wrong passwords, or too many that are not compared yet; try again later"
             }

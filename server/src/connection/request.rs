@@ -26,6 +26,8 @@ pub(super) struct Proxied {
     pub(super) knows_client: bool,
     /// Whether the client speaks TLS with the proxy, if the proxy says it.
     pub(super) is_tls: Option<bool>,
+    /// Whether the proxy speaks the PROXY protocol.
+    pub(super) has_header: bool,
 }
 
 impl Proxied {
@@ -35,6 +37,7 @@ impl Proxied {
             by: proxy,
             knows_client: false,
             is_tls: None,
+            has_header: false,
         }
     }
 }
@@ -67,6 +70,15 @@ impl HttpRequest {
     pub(super) fn is_of_tls(&self) -> bool {
         let at_proxy = self.proxied.as_ref().and_then(|proxied| proxied.is_tls);
         self.tls.is_some() || at_proxy == Some(true)
+    }
+
+    /// Whether no browser can have connected, whatever name led it: to a Unix socket, or with a header of the PROXY
+    /// protocol. `peer` is the request's.
+    pub(super) fn is_of_no_browser(&self, peer: &Peer) -> bool {
+        match &self.proxied {
+            None => peer.is_unix(),
+            Some(proxied) => proxied.by.is_unix() || proxied.has_header,
+        }
     }
 
     /// Whether it asks for a WebSocket (RFC 6455 §4.1).

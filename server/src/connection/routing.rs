@@ -14,7 +14,7 @@ use super::reply::{Denial, FullOf, Reply};
 use super::request::HttpRequest;
 use super::server::Server;
 use crate::auth::Auth;
-use crate::config::{Config, Metrics};
+use crate::config::{AddressRefusal, Caller, Config, Metrics};
 use crate::listing::engine::EngineReport;
 use crate::listing::is_from_here;
 use crate::router::RouteError;
@@ -39,9 +39,14 @@ pub(super) fn route(
     if let Some(probe) = Probe::of(&request) {
         return answer_probe(probe, request, server);
     }
-    // No browser connects to a Unix socket, so no name can lead one there.
-    let is_loopback_only = server.is_loopback_only.load(Ordering::Relaxed) && !peer.is_unix();
+    let is_loopback_only =
+        server.is_loopback_only.load(Ordering::Relaxed) && !request.is_of_no_browser(peer);
     let config = server.config.load();
+    // Before anything is said of hosts, users and paths.
+    if let Some(refusal) = refused_address(&request, peer, &config, server) {
+        let reply = Reply::AddressRefused(Box::new(refusal));
+        return NextStep::refuse(reply, Some(request.target.path));
+    }
     // Before the question of the host: where a validation host is wanted, another one is answered as pywebsocket does.
     if !host::is_valid_target(&request.target, &config) && request.wants_upgrade() {
         return NextStep::refuse(Reply::InvalidTarget, Some(request.target.path));
@@ -79,6 +84,34 @@ fn answer_probe(probe: Probe, request: HttpRequest, server: &Server) -> NextStep
             NextStep::refuse(reply, Some(request.target.path))
         }
     }
+}
+
+/// The rule of addresses that keeps the peer from what it asks for.
+fn refused_address(
+    request: &HttpRequest,
+    peer: &Peer,
+    config: &Config,
+    server: &Server,
+) -> Option<AddressRefusal> {
+    let proxied = request.proxied.as_ref();
+    let caller = Caller {
+        address: peer.ip(),
+        is_known: proxied.is_none_or(|proxied| proxied.knows_client),
+    };
+    let path = &request.target.path;
+    let policy = &config.addresses;
+    policy
+        .refuses(caller)
+        .or_else(|| policy.refuses_at(path, caller))
+        .or_else(|| {
+            if !policy.is_of_handlers {
+                return None;
+            }
+            let handler = server.router.handler_at(path);
+            let name = handler.as_deref().or(path.strip_prefix('/'))?;
+            let rules = &config.handler(name).addresses;
+            AddressRefusal::of_handler(name, rules, caller)
+        })
 }
 
 /// A request whose password is being compared, or waits for its turn.
@@ -182,9 +215,10 @@ fn route_to_resource(
     if !is_for_files && fallback != Fallback::NotFound {
         return NextStep::refuse(fallback.reply(), Some(path));
     }
+    let is_here = || !is_proxied && is_from_here(peer, &head, host);
     let served = Served {
         metrics: match server.config.load().metrics {
-            Metrics::Local => is_from_here(peer, &head, host),
+            Metrics::Local => is_here(),
             Metrics::Any => true,
             Metrics::Off => false,
         },
@@ -203,20 +237,18 @@ fn route_to_resource(
     }
     match resource {
         Resource::Listing => {
-            let is_here = !is_proxied && is_from_here(peer, &head, host);
             let usage = |handler: &str| server.node.usage(handler);
             let listing = server.router.listing();
-            NextStep::Reply(Reply::Json(listing.json(is_here, usage)))
+            NextStep::Reply(Reply::Json(listing.json(is_here(), usage)))
         }
         Resource::Engine => {
-            let is_here = !is_proxied && is_from_here(peer, &head, host);
             let report = EngineReport {
                 status: server.node.status(),
                 shared: server.node.usage(SERVER),
                 total: server.node.total_usage(),
             };
             let limits = &server.config.load().limits;
-            NextStep::Reply(Reply::Json(report.json(is_here, limits)))
+            NextStep::Reply(Reply::Json(report.json(is_here(), limits)))
         }
         Resource::Metrics => NextStep::Measure,
         Resource::DevScript => NextStep::Reply(Reply::Script(overlay::SCRIPT)),

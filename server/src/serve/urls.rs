@@ -12,6 +12,8 @@ pub(super) struct Urls {
 impl Urls {
     /// The URLs at a plain address, else at one with TLS, else at a Unix socket as Node.js writes one.
     pub(super) fn of<'a>(endpoints: impl Iterator<Item = &'a Endpoint> + Clone) -> Urls {
+        // A client speaks no PROXY protocol.
+        let endpoints = endpoints.filter(|it| !it.is_proxied());
         let has_plain = endpoints.clone().any(|it| matches!(it, Endpoint::Plain(_)));
         let mut addresses = endpoints.clone().filter(|it| has_plain != it.is_tls());
         let port = addresses.find_map(|it| Some((it.address()?.port(), it.is_tls())));

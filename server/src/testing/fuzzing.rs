@@ -8,7 +8,9 @@ use wsh::abi::answer::POSITION_BYTES_MAX;
 use wsh::rules::asks::PAGE_ITEMS_MAX;
 use wsh::{abi, rules};
 
-use crate::config::{Deflate, Origins};
+use crate::config::{Deflate, ForwardedHeader, Networks, Origins};
+use crate::connection::forwarded::{self, Forwarded};
+use crate::connection::proxy_protocol::header::ProxyHeader;
 use crate::connection::{handshake, origin};
 use crate::engine::position::{Foreign, Positions};
 use crate::engine::{StreamPosition, TopicName};
@@ -65,6 +67,56 @@ pub fn handshake(data: &[u8]) {
         let _ = origin::is_allowed(&Origins::SameHost, &checked.origin, &host, is_tls);
     }
     let _ = origin::allowing(&Origins::SameHost, &checked.origin);
+}
+
+/// What a proxy says: a header of the PROXY protocol lies inside the bytes, is found in any pieces, and a fault stays one when
+/// more bytes come. Of a request's lists, no address is taken that does not stand behind the last trusted proxy.
+pub fn proxied(data: &[u8]) {
+    let whole = ProxyHeader::parse(data);
+    if let Ok(Some(header)) = &whole {
+        assert!(header.length <= data.len());
+    }
+    for cut in 0..data.len().min(600) {
+        match ProxyHeader::parse(&data[..cut]) {
+            Ok(None) => {}
+            earlier => assert_eq!(earlier, whole),
+        }
+    }
+    let trusted = Networks::of(&["10.0.0.0/8"]).expect("a network");
+    let said: Vec<u8> = data
+        .iter()
+        .copied()
+        .filter(|byte| !byte.is_ascii_control())
+        .collect();
+    for (header, name, added) in [
+        (
+            ForwardedHeader::XForwardedFor,
+            "X-Forwarded-For",
+            "192.0.2.1, 10.0.0.1",
+        ),
+        (
+            ForwardedHeader::Forwarded,
+            "Forwarded",
+            "for=192.0.2.1, for=10.0.0.1",
+        ),
+    ] {
+        let lines = [
+            b"GET / HTTP/1.1\r\n",
+            name.as_bytes(),
+            b": ",
+            &said,
+            b", ",
+            added.as_bytes(),
+        ];
+        let text = [lines.concat(), b"\r\n\r\n".to_vec()].concat();
+        let Ok(head) = Head::parse(text.into(), 9) else {
+            continue;
+        };
+        let found = forwarded::client(&head, header, |ip| trusted.contains(Some(ip)));
+        let address = "192.0.2.1:0".parse().expect("an address");
+        assert_eq!(found, Forwarded::Client { address });
+        let _ = forwarded::is_tls(&head, header);
+    }
 }
 
 /// An extension header: what is agreed on was offered, and can be read back.

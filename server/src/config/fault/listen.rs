@@ -31,6 +31,15 @@ pub enum ListenFaultCause {
         /// The bytes of the path.
         bytes: usize,
     },
+    /// It is for proxies only, and no proxy that could connect is trusted.
+    #[error(
+        "only connections of trusted proxies are served there, and `trusted_proxies` lists none that could connect; list it, \
+         like `trusted_proxies = [\"{wanted}\"]`"
+    )]
+    NoProxies {
+        /// An entry that would do.
+        wanted: &'static str,
+    },
     /// One of this endpoint and another one is every address of the machine.
     #[error("`{other}` is listened on too, and one of both is every address of this machine")]
     EveryAddress {

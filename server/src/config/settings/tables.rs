@@ -4,7 +4,7 @@
 use super::{Applies, ConfigDraft, Flag, Heading, LONG_ONLY, Setting, ValueKind};
 use crate::config::tls::PEM_WANTED;
 use crate::config::{
-    ClientAuth, EngineKind, HandlerConfig, OutboundPolicy, RatePolicy, ReloadPolicy,
+    AddressRules, ClientAuth, EngineKind, HandlerConfig, OutboundPolicy, RatePolicy, ReloadPolicy,
 };
 
 /// What the top of the file decides for all handlers, and a handler's table for one.
@@ -101,6 +101,22 @@ pub(in crate::config) const OWN: &[Setting<HandlerConfig>] = &[
         kind: ValueKind::Access(|handler, access| handler.access = Some(access)),
     },
     Setting {
+        name: "allow",
+        about: "Let only these addresses reach the handler, of those that may connect at all",
+        default: None,
+        key: Some(Applies::NextConnection),
+        flag: None,
+        kind: ValueKind::Networks(|handler, allow| handler.addresses.allow = Some(allow)),
+    },
+    Setting {
+        name: "deny",
+        about: "Let none of these addresses reach the handler",
+        default: Some("[]"),
+        key: Some(Applies::NextConnection),
+        flag: None,
+        kind: ValueKind::Networks(|handler, deny| handler.addresses.deny = deny),
+    },
+    Setting {
         name: "raw",
         about: "Let the handler write past the framing (`wsh.raw/1`)",
         default: Some("false"),
@@ -115,6 +131,26 @@ pub(in crate::config) const OWN: &[Setting<HandlerConfig>] = &[
         key: Some(Applies::AtOnce),
         flag: None,
         kind: ValueKind::Object(|handler, config| handler.config = config),
+    },
+];
+
+/// What stands in the table of a path under `[paths]`.
+pub(in crate::config) const PATH: &[Setting<AddressRules>] = &[
+    Setting {
+        name: "allow",
+        about: "Let only these addresses have what lies there, of those that may connect at all",
+        default: None,
+        key: Some(Applies::NextConnection),
+        flag: None,
+        kind: ValueKind::Networks(|rules, allow| rules.allow = Some(allow)),
+    },
+    Setting {
+        name: "deny",
+        about: "Let none of these addresses have what lies there",
+        default: Some("[]"),
+        key: Some(Applies::NextConnection),
+        flag: None,
+        kind: ValueKind::Networks(|rules, deny| rules.deny = deny),
     },
 ];
 
@@ -179,7 +215,7 @@ pub(in crate::config) const TLS: &[Setting<ConfigDraft>] = &[
 
 /// The tables of the file.
 pub(in crate::config) const TABLES: &[&str] = &[
-    "auth", "tls", "engine", "limits", "handler", "topics", "routes",
+    "auth", "paths", "tls", "engine", "limits", "handler", "topics", "routes",
 ];
 
 /// Other words for a key or a table, from flags and from other servers.

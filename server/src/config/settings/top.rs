@@ -150,6 +150,22 @@ pub(in crate::config) const TOP: &[Setting<ConfigDraft>] = &[
         }),
     },
     Setting {
+        name: "allow",
+        about: "Let only these addresses connect: addresses, networks, loopback, private, unix",
+        default: None,
+        key: Some(Applies::NextConnection),
+        flag: None,
+        kind: ValueKind::Networks(|draft, allow| draft.config.addresses.server.allow = Some(allow)),
+    },
+    Setting {
+        name: "deny",
+        about: "Let none of these addresses connect, even if `allow` has them",
+        default: Some("[]"),
+        key: Some(Applies::NextConnection),
+        flag: None,
+        kind: ValueKind::Networks(|draft, deny| draft.config.addresses.server.deny = deny),
+    },
+    Setting {
         name: "trusted_proxies",
         about: "Believe these proxies which client a request is of: addresses, networks, loopback, private, unix",
         default: Some("[]"),

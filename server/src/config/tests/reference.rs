@@ -63,6 +63,7 @@ fn page() -> String {
     limits(&mut page, keys(Section::LimitsOrHandler));
     page += ROUTES;
     page += AUTH;
+    page += PATHS;
     page += TOPICS;
     page
 }
@@ -191,6 +192,14 @@ const AUTH: &str = "
 Each key is a path, such as `/chat`, or `/chat/*` for it and all below it. Its value says who may have what lies there:
 `\"open\"`, `\"required\"`, or a list of users and tokens such as `[\"ann\", \"bob\"]`. The longest that matches
 counts, and without one a path is `required` if there are users or tokens. Applies *next connection*.
+";
+
+const PATHS: &str = "
+## Under `[paths]`
+
+Each table `[paths.\"PATH\"]` has an `allow` and a `deny`, lists of addresses like those at the top of the file, for what
+lies at a path, such as `/staff`, or `/staff/*` for it and all below it. The longest that matches counts, and those at the
+top of the file and in a handler's table hold besides. Applies *next connection*.
 ";
 
 const TOPICS: &str = "

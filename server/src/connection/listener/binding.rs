@@ -219,7 +219,7 @@ fn free_port(
     let of_any_port = |it: &&Listener| it.wanted.address().is_some_and(|it| it.port() == 0);
     let kept = kept.filter(of_any_port);
     let all = bound.iter().chain(kept).map(Listener::endpoint);
-    let mut alike = all.filter(|bound| bound.is_tls() == endpoint.is_tls());
+    let mut alike = all.filter(|bound| bound.shares_port(endpoint));
     let address = alike.find_map(Endpoint::address);
     address.map_or(0, |address| address.port())
 }
