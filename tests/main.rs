@@ -67,6 +67,7 @@ mod papers;
 mod passing_trouble;
 mod presence;
 mod proxied;
+mod proxies;
 mod publishing;
 mod quarantine;
 mod rates;
