@@ -29,7 +29,7 @@ fn is_draining(server: &Server, line: &str) -> bool {
 #[test]
 fn load_balancers_hear_of_a_stop_while_clients_can_still_connect() {
     let site = Site::with(&["echo_wsh"]);
-    site.write("config.toml", "[limits]\nstop_delay_ms = 3000\n");
+    site.write("config.toml", "[limits]\nstop_delay_ms = 120000\n");
     let mut server = Server::start(&site);
     let mut before = server.connect("/echo");
     assert_eq!(status_of(&ask(&server, "GET /.wshd/ready")), 200);
@@ -37,30 +37,29 @@ fn load_balancers_hear_of_a_stop_while_clients_can_still_connect() {
     server.signal("TERM");
 
     eventually("it says so", || is_draining(&server, "GET /.wshd/ready"));
+    server.line(&["not ready any more", "delay_ms=120000"]);
     assert!(is_draining(&server, "OPTIONS /"));
     assert!(is_draining(&server, "OPTIONS *"));
     assert_eq!(status_of(&ask(&server, "HEAD /.wshd/ready")), 503);
     assert_eq!(status_of(&ask(&server, "GET /.wshd/health")), 200);
-    let mut late = server.connect("/echo");
-    assert_eq!(late.ask("late"), "late");
+    assert_eq!(server.connect("/echo").ask("late"), "late");
     assert_eq!(before.ask("early"), "early");
-    assert_eq!(late.close_code(), 1001);
-    assert_eq!(before.close_code(), 1001);
-    assert_eq!(server.wait(SOON).code(), Some(0));
-    server.line(&["not ready any more", "delay_ms=3000"]);
+    // A second signal does not wait for the delay of the first.
+    server.signal("TERM");
+    assert_eq!(server.wait(Duration::from_secs(2)).code(), Some(130));
 }
 
 #[test]
-fn a_second_signal_does_not_wait_for_the_delay_of_the_first() {
+fn sessions_are_closed_when_the_time_for_load_balancers_is_over() {
     let site = Site::with(&["echo_wsh"]);
-    site.write("config.toml", "[limits]\nstop_delay_ms = 60000\n");
+    site.write("config.toml", "[limits]\nstop_delay_ms = 300\n");
     let mut server = Server::start(&site);
-    server.signal("TERM");
-    server.line(&["not ready any more"]);
+    let mut client = server.connect("/echo");
 
     server.signal("TERM");
 
-    assert_eq!(server.wait(Duration::from_secs(2)).code(), Some(130));
+    assert_eq!(client.close_code(), 1001);
+    assert_eq!(server.wait(SOON).code(), Some(0));
 }
 
 /// How one session ended, as its client saw it.

@@ -148,7 +148,7 @@ fn the_watchdog_hears_of_life_also_while_a_handler_does_not_return() {
     let inbox = UnixDatagram::bind_addr(&address).expect("a socket");
     let mut manager = Manager::of(inbox, format!("@{name}"));
     let builder = manager.around(Server::builder(&site));
-    let server = builder.env("WATCHDOG_USEC", "900000").start();
+    let server = builder.env("WATCHDOG_USEC", "3000000").start();
 
     manager.hears("READY=1");
     manager.hears("WATCHDOG=1");
@@ -156,10 +156,10 @@ fn the_watchdog_hears_of_life_also_while_a_handler_does_not_return() {
     for client in &mut stuck {
         client.send("deadlock");
     }
-    for _ in 0..5 {
+    for _ in 0..3 {
         let began = Instant::now();
         manager.hears("WATCHDOG=1");
-        assert!(began.elapsed() < Duration::from_millis(900) * patience());
+        assert!(began.elapsed() < Duration::from_secs(3) * patience());
     }
 }
 

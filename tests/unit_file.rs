@@ -1,4 +1,4 @@
-//! The unit of systemd, as systemd itself reads it.
+//! The units of systemd, as systemd itself reads them.
 
 use std::fs;
 use std::path::Path;
@@ -32,13 +32,23 @@ fn analyze(arguments: &[&str]) -> (bool, String) {
 }
 
 #[test]
-fn systemd_finds_no_fault_in_the_unit() {
+fn systemd_finds_no_fault_in_any_unit() {
     let site = Site::empty();
-    let path = unit(&site, "wshd.service");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config");
+    let files = fs::read_dir(folder).expect("the folder is there").flatten();
+    let names = files.filter_map(|file| file.file_name().into_string().ok());
+    let is_unit = |name: &String| name.ends_with(".service") || name.ends_with(".socket");
+    let units: Vec<String> = names
+        .filter(is_unit)
+        .map(|name| unit(&site, &name))
+        .collect();
+    assert!(!units.is_empty());
 
-    let (is_right, said) = analyze(&["verify", "--man=no", &path]);
-
-    assert!(is_right && said.is_empty(), "{said}");
+    // One unit may belong to another one, so all of them are there before one is read.
+    for path in &units {
+        let (is_right, said) = analyze(&["verify", "--man=no", path]);
+        assert!(is_right && said.is_empty(), "{path}: {said}");
+    }
 }
 
 #[test]

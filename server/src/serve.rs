@@ -254,9 +254,10 @@ impl Serving {
         }
 
         let reason = stop.await;
-        if reason == StopReason::Upgraded {
+        match reason {
+            StopReason::Told => supervision.tell_stop(),
             // It is the other process that the manager listens to.
-            drop(supervision);
+            StopReason::Upgraded => drop(supervision),
         }
         self.shared.readiness.begin_draining();
         match reason {

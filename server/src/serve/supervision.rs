@@ -22,7 +22,6 @@ pub(super) struct Supervision(Option<JoinHandle<()>>);
 #[derive(Debug, Default)]
 struct Told {
     is_ready: bool,
-    is_stopping: bool,
     status: String,
 }
 
@@ -60,6 +59,13 @@ impl Supervision {
         })
     }
 
+    /// Tells that the server stops. At once, since a server without sessions ends before the task has its turn.
+    pub(super) fn tell_stop(&self) {
+        if let Some(manager) = service_manager() {
+            manager.tell(&[Notice::Stopping, Notice::ExtendTimeout(EXTENSION)]);
+        }
+    }
+
     fn of<F: Future<Output = ()> + Send + 'static>(
         tell: impl FnOnce(&'static ServiceManager) -> F,
     ) -> Supervision {
@@ -88,9 +94,6 @@ impl Told {
                 }
             }
             Readiness::Draining => {
-                if !std::mem::replace(&mut self.is_stopping, true) {
-                    notices.push(Notice::Stopping);
-                }
                 // The configuration bounds the stop, and not the manager.
                 notices.push(Notice::ExtendTimeout(EXTENSION));
             }
@@ -144,7 +147,7 @@ mod tests {
             (
                 Readiness::Draining,
                 "c",
-                vec![Notice::Stopping, more_time.clone(), status("c")],
+                vec![more_time.clone(), status("c")],
             ),
             (Readiness::Draining, "c", vec![more_time.clone()]),
         ] {
