@@ -83,6 +83,7 @@ const ROWS: &[Row] = &[
     Row { key: "fragments_max", applies: SESSION, lines: ["", "[limits]\nfragments_max = 1"], probe: |w| w.answer("/echo", &[frame(0x01, b"a"), frame(0x80, b"b")].concat()), shows: ["81", "88 1008"] },
     Row { key: "message_timeout_ms", applies: SESSION, lines: ["", "[limits]\nmessage_timeout_ms = 100"], probe: |w| w.answer("/echo", &frame(0x01, b"a")), shows: ["nothing", "88 1008"] },
     Row { key: "ping_interval_ms", applies: SESSION, lines: ["", "[limits]\nping_interval_ms = 100"], probe: |w| w.answer("/echo", b""), shows: ["nothing", "89"] },
+    Row { key: "idle_timeout_ms", applies: SESSION, lines: ["", "[limits]\nidle_timeout_ms = 100"], probe: |w| w.answer("/echo", b""), shows: ["nothing", "88 1001"] },
     Row { key: "pong_timeout_ms", applies: SESSION, lines: ["[limits]\nping_interval_ms = 100", "[limits]\nping_interval_ms = 100\npong_timeout_ms = 100"], probe: |w| w.end_after_answer("/echo", b""), shows: ["waits", "ends"] },
     Row { key: "close_timeout_ms", applies: SESSION, lines: ["", "[limits]\nclose_timeout_ms = 100"], probe: |w| w.end_after_answer("/features", &frame(0x81, b"close 1000")), shows: ["waits", "ends"] },
     Row { key: "outbound_bytes_max", applies: SESSION, lines: ["", "[limits]\noutbound_bytes_max = 100000"], probe: flood, shows: ["much", "little"] },
@@ -100,6 +101,7 @@ const ROWS: &[Row] = &[
     Row { key: "session_asks_max", applies: AT_ONCE, lines: ["", "[limits]\nsession_asks_max = 1"], probe: |w| asks(w, "asks", 2), shows: ["yes", "no"] },
     // A worker can answer some of them meanwhile.
     Row { key: "asks_max", applies: AT_ONCE, lines: ["", "[limits]\nasks_max = 1"], probe: |w| asks(w, "own", 500), shows: ["yes", "no"] },
+    Row { key: "sessions_max", applies: AT_ONCE, lines: ["", "[limits]\nsessions_max = 1"], probe: |w| { let _one = w.open("/echo"); w.status("/echo", "") }, shows: ["101", "503"] },
     Row { key: "blocking_sessions_max", applies: AT_ONCE, lines: ["", "[limits]\nblocking_sessions_max = 1"], probe: |w| { let _one = w.open("/blocking_echo"); w.status("/blocking_echo", "") }, shows: ["101", "503"] },
     Row { key: "reload", applies: VERSION, lines: ["reload = \"drain\"", "reload = \"close\""], probe: |w| replaced(w, PATIENCE), shows: ["stays", "1012"] },
     Row { key: "generations_max", applies: AT_ONCE, lines: ["reload = \"drain\"", "reload = \"drain\"\n[limits]\ngenerations_max = 1"], probe: |w| replaced(w, PATIENCE), shows: ["stays", "1012"] },

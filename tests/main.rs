@@ -77,6 +77,7 @@ mod relisten;
 mod replacements;
 mod requests;
 mod sending;
+mod sessions_max;
 mod signals;
 mod stopping;
 mod store;

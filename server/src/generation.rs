@@ -66,8 +66,27 @@ pub(crate) struct Provenance {
 pub(crate) enum NoEntry {
     /// It is closed. The route leads to another generation, or nowhere, by now.
     Closed,
-    /// All threads for its blocking sessions are taken.
-    Full,
+    /// The handler has as many sessions as it may.
+    Full(SessionsLimit),
+}
+
+/// Which limit of the sessions of one handler is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SessionsLimit {
+    /// `sessions_max`
+    All,
+    /// `blocking_sessions_max`
+    Blocking,
+}
+
+impl SessionsLimit {
+    /// The key of the configuration.
+    pub(crate) fn key(self) -> &'static str {
+        match self {
+            SessionsLimit::All => "sessions_max",
+            SessionsLimit::Blocking => "blocking_sessions_max",
+        }
+    }
 }
 
 impl Generation {
@@ -117,19 +136,37 @@ impl Generation {
 
     /// A reference for one handshake and the session that it may become.
     pub(crate) fn enter(self: &Arc<Self>) -> Result<GenerationRef, NoEntry> {
+        // The newest settings are those of the newest generation, which is the one that is entered.
+        let limits = &self.settings.load().limits;
+        let sessions = self.lineage.sessions.load(Ordering::Relaxed);
+        if limits
+            .sessions_max
+            .is_some_and(|max| sessions as u64 >= max)
+        {
+            return Err(NoEntry::Full(SessionsLimit::All));
+        }
         if self.is_blocking() {
-            let max = self.settings.load().limits.blocking_sessions_max;
+            let max = limits.blocking_sessions_max;
             let taken = &self.lineage.blocking_sessions;
             if taken.fetch_add(1, Ordering::Relaxed) >= max {
                 taken.fetch_sub(1, Ordering::Relaxed);
-                return Err(NoEntry::Full);
+                return Err(NoEntry::Full(SessionsLimit::Blocking));
             }
         }
-        if self.references.enter() {
-            return Ok(GenerationRef(self.clone()));
+        let entered = self.enter_moved();
+        if entered.is_none() {
+            self.give_thread_back();
         }
-        self.give_thread_back();
-        Err(NoEntry::Closed)
+        entered.ok_or(NoEntry::Closed)
+    }
+
+    /// A reference for a session that moves here from another generation of its handler, which no limit keeps out. `None`
+    /// if the generation is closed.
+    pub(crate) fn enter_moved(self: &Arc<Self>) -> Option<GenerationRef> {
+        self.references.enter().then(|| {
+            self.lineage.sessions.fetch_add(1, Ordering::Relaxed);
+            GenerationRef(self.clone())
+        })
     }
 
     /// The number of handshakes and sessions that refer to it.
@@ -208,6 +245,7 @@ impl Generation {
     }
 
     fn leave(self: &Arc<Self>) {
+        self.lineage.sessions.fetch_sub(1, Ordering::Relaxed);
         self.give_thread_back();
         self.end_reference();
     }

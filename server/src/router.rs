@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use crate::config::{self, Route};
-use crate::generation::{Generation, GenerationRef, NoEntry};
+use crate::generation::{Generation, GenerationRef, NoEntry, SessionsLimit};
 use crate::listing::Listing;
 
 /// The table of routes and the list of handlers that hold now.
@@ -53,7 +53,7 @@ pub(crate) enum RouteError {
     /// No handler answers at this path.
     NoRoute,
     /// Its handler has as many sessions as it may have.
-    Full,
+    Full(SessionsLimit),
 }
 
 impl Router {
@@ -105,7 +105,7 @@ impl Router {
                         params,
                     });
                 }
-                Err(NoEntry::Full) => return Err(RouteError::Full),
+                Err(NoEntry::Full(limit)) => return Err(RouteError::Full(limit)),
                 // The generation was closed since the table was read, so there is a new table.
                 Err(NoEntry::Closed) => drop(table),
             }

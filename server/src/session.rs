@@ -7,6 +7,7 @@
 mod callbacks;
 mod closing_actions;
 mod deadlines;
+mod idleness;
 mod letters;
 mod liveness;
 mod log_lines;

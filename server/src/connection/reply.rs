@@ -15,6 +15,7 @@ use crate::connection::built_in_pages::PageAnswer;
 use crate::connection::health::HealthAnswer;
 use crate::connection::retry_after::retry_after;
 use crate::connection::stopping::Stopping;
+use crate::generation::SessionsLimit;
 use crate::http::head::first_bytes::NotARequest;
 use crate::http::response::ResponseHead;
 use crate::transport::Transport;
@@ -132,7 +133,7 @@ pub(crate) enum FullOf {
     /// Opening handshakes that begin within a second.
     HandshakeRate,
     /// The handler's sessions.
-    Handler,
+    Handler(SessionsLimit),
     /// Files that are being sent.
     Files,
     /// Passwords that are being compared.
@@ -310,7 +311,7 @@ impl Reply {
             Reply::Full(FullOf::Address { .. }) => Some("connections_per_address_max"),
             Reply::Full(FullOf::HandshakeRate) => Some("handshakes_per_s_max"),
             Reply::TooManyHandshakes => Some("handshakes_per_address_per_s_max"),
-            Reply::Full(FullOf::Handler) => Some("blocking_sessions_max"),
+            Reply::Full(FullOf::Handler(limit)) => Some(limit.key()),
             Reply::Full(FullOf::Files) => Some("open_files"),
             Reply::Full(FullOf::Comparisons) | Reply::TooSlow | Reply::NoAnswer => {
                 Some("handshake_timeout_ms")
@@ -345,7 +346,9 @@ impl Reply {
             Reply::TooManyHandshakes => {
                 "`handshakes_per_address_per_s_max` is reached by the peer's address"
             }
-            Reply::Full(FullOf::Handler) => "the handler's `blocking_sessions_max` is reached",
+            Reply::Full(FullOf::Handler(limit)) => {
+                return format!("the handler's `{}` is reached", limit.key()).into();
+            }
             Reply::Full(FullOf::Files) => "the limit of open files is reached",
             Reply::Full(FullOf::Comparisons) => {
                 "the password was not compared within `handshake_timeout_ms`"

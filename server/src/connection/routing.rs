@@ -187,9 +187,10 @@ fn route_entered(
             };
             route_to_resource(request, &host, fallback, peer, server)
         }
-        Err(RouteError::Full) => {
-            NextStep::refuse(Reply::Full(FullOf::Handler), Some(request.target.path))
-        }
+        Err(RouteError::Full(limit)) => NextStep::refuse(
+            Reply::Full(FullOf::Handler(limit)),
+            Some(request.target.path),
+        ),
     }
 }
 

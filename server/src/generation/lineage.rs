@@ -16,6 +16,8 @@ use crate::config::ReloadPolicy;
 pub(crate) struct Lineage {
     /// The generation that serves; `None` once the handler is removed.
     newest: ArcSwapOption<Generation>,
+    /// The number of sessions, and of handshakes that may become some.
+    pub(super) sessions: AtomicUsize,
     /// The number of blocking sessions, each of which has a thread.
     pub(super) blocking_sessions: AtomicUsize,
     /// Whether the operator has taken the handler out of service, in whatever version.

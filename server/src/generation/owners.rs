@@ -113,7 +113,7 @@ impl SessionOwner {
     ) -> Result<GenerationRef, NotMoved> {
         let schema = self.generation().provenance.about.schema;
         // It was superseded meanwhile. The newer generation asks the session for itself.
-        let generation_ref = to.enter().map_err(|_| NotMoved::NotNow(NO_PLACE))?;
+        let generation_ref = to.enter_moved().ok_or(NotMoved::NotNow(NO_PLACE))?;
         let new = to.plugin.restore(to.context, conn, schema, state)?;
         // From here on nothing can fail. The old code's `destroy` runs while its generation is referred to.
         self.instance = Some(new);

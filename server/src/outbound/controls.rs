@@ -4,6 +4,7 @@
 //! server's own frames (Ping, Pong, Close) are queued here too.
 
 mod backpressure;
+pub(crate) mod idle_watch;
 mod joined_topics;
 pub(crate) mod outgoing;
 mod queued_messages;
@@ -19,6 +20,7 @@ use tungstenite::protocol::frame::coding::OpCode;
 use wsh::{abi, rules};
 
 use self::backpressure::{Watermark, congested_above, short_way_bytes_max};
+use self::idle_watch::IdleWatch;
 use self::joined_topics::JoinedTopics;
 use self::queued_messages::QueuedMessages;
 use self::rate::Rate;
@@ -27,6 +29,7 @@ use self::timers::Timers;
 use crate::buffers::pool::Buffer;
 use crate::config::SessionLimits;
 use crate::outbound::wire::Wire;
+use crate::process::clock::Moment;
 use crate::sessions::cause::Cause;
 use crate::sessions::mailbox::Mailbox;
 use crate::ws::close::CloseBody;
@@ -79,6 +82,8 @@ struct Extras {
     reserved_bytes: Option<usize>,
     /// What the peer has sent of late, if the limits have a rate for it.
     rate: Option<Rate>,
+    /// Since when no message has come or gone, if the limits have a time for it.
+    idle_watch: Option<IdleWatch>,
     /// The messages that the limit's policy may drop.
     queued_messages: QueuedMessages,
     /// How many messages it has dropped.
@@ -106,7 +111,7 @@ impl Controls {
             mailbox,
             extras: None,
         };
-        controls.begin_rate();
+        controls.begin_watching();
         controls
     }
 
@@ -116,15 +121,23 @@ impl Controls {
         self.short_way_bytes_max = short_way_bytes_max(&limits);
         self.read_mode.set_limits(&limits);
         self.limits = limits;
-        self.begin_rate();
+        self.begin_watching();
     }
 
-    /// Counts what the peer sends from now on, if the limits have a rate for it.
-    fn begin_rate(&mut self) {
+    /// Watches the peer by the limits from now on, where they have a rate or a time without messages.
+    fn begin_watching(&mut self) {
         let rate = Rate::of(&self.limits);
-        if rate.is_some() || self.extras.is_some() {
-            self.extras.get_or_insert_default().rate = rate;
+        let idle_watch =
+            (self.limits.idle_timeout_ms > 0).then(|| IdleWatch::new(Moment::recent()));
+        if rate.is_some() || idle_watch.is_some() || self.extras.is_some() {
+            let extras = self.extras.get_or_insert_default();
+            (extras.rate, extras.idle_watch) = (rate, idle_watch);
         }
+    }
+
+    /// Since when no message has come or gone, if the limits have a time for it.
+    pub(crate) fn idle_watch(&mut self) -> Option<&mut IdleWatch> {
+        self.extras.as_mut()?.idle_watch.as_mut()
     }
 
     /// What the peer has sent of late, if the limits have a rate for it.

@@ -178,7 +178,10 @@ impl Session {
     /// Ready when something may be due. `is_open` says that neither side closes.
     #[inline(never)]
     pub(super) fn poll_deadlines(&mut self, cx: &mut Context<'_>, is_open: bool) -> Poll<()> {
-        let (facts, also) = (self.facts(), self.rate_due());
+        let (facts, also) = (
+            self.facts(),
+            self.rate_due().into_iter().chain(self.idle_due()).min(),
+        );
         let controls = &mut self.conn.controls;
         let timer_wheel = &self.conn.context.shared.timer_wheel;
         self.deadlines
@@ -189,6 +192,7 @@ impl Session {
     #[cold]
     pub(super) fn meet_deadlines(&mut self) {
         self.end_pause();
+        self.look_for_messages();
         let now = Instant::now();
         while self.state().may_send() {
             let Some(token) = self.controls().take_expired(now) else {

@@ -45,6 +45,8 @@ pub(crate) enum Cause {
     MessageRate,
     /// The peer sends more bytes in a second than the limit allows.
     ByteRate,
+    /// No message has come or gone for too long.
+    Idle,
     /// More bytes wait to be sent than the limit allows.
     OutboundFull,
     /// The peer has not done its part of the closing handshake in time.
@@ -76,7 +78,10 @@ impl Cause {
     pub(crate) fn reason(self, limits: &SessionLimits) -> String {
         let CauseRow { code, word, limit } = self.row(Some(limits));
         match (code, limit) {
-            (close_codes::POLICY_VIOLATION | close_codes::TOO_BIG, Some(limit)) => {
+            (
+                close_codes::POLICY_VIOLATION | close_codes::TOO_BIG | close_codes::GOING_AWAY,
+                Some(limit),
+            ) => {
                 format!("{}: {word} = {limit}", self.complaint())
             }
             (close_codes::SERVICE_RESTART | close_codes::TRY_AGAIN_LATER, _) => {
@@ -101,6 +106,7 @@ impl Cause {
             | Cause::MessageTimeout
             | Cause::MessageRate
             | Cause::ByteRate
+            | Cause::Idle
             | Cause::OutboundFull => abi::CAUSE_LIMIT,
             Cause::Violation(_) => abi::CAUSE_PROTOCOL,
         }
@@ -139,6 +145,7 @@ impl Cause {
             Cause::MessageTimeout => "message not completed in time",
             Cause::MessageRate => "too many messages",
             Cause::ByteRate => "too many bytes",
+            Cause::Idle => "no message for too long",
             _ => "reads too slowly",
         }
     }
@@ -194,6 +201,9 @@ impl Cause {
             ),
             Cause::ByteRate => limit(close_codes::POLICY_VIOLATION, "bytes_per_s_max", |limits| {
                 limits.bytes_per_s_max
+            }),
+            Cause::Idle => limit(close_codes::GOING_AWAY, "idle_timeout_ms", |limits| {
+                limits.idle_timeout_ms
             }),
             Cause::OutboundFull => limit(
                 close_codes::POLICY_VIOLATION,
@@ -307,6 +317,13 @@ mod tests {
                 "bytes_per_s_max",
                 Some(0),
             ),
+            (
+                Cause::Idle,
+                1001,
+                "no message for too long: idle_timeout_ms = 0",
+                "idle_timeout_ms",
+                Some(0),
+            ),
             (Cause::NoClose, 0, "", "close_timeout_ms", Some(5_000)),
         ] {
             assert_eq!(cause.code(), code, "{cause:?}");
@@ -346,6 +363,7 @@ mod tests {
             (Cause::OutboundFull, abi::CAUSE_LIMIT),
             (Cause::MessageRate, abi::CAUSE_LIMIT),
             (Cause::ByteRate, abi::CAUSE_LIMIT),
+            (Cause::Idle, abi::CAUSE_LIMIT),
             (Cause::Violation(Violation::Utf8), abi::CAUSE_PROTOCOL),
             (Cause::Replaced, abi::CAUSE_REPLACED),
             (Cause::Stopping, abi::CAUSE_STOPPING),

@@ -123,6 +123,9 @@ limits! {
             panics_window_ms: u64 = 10_000, "ms", 1..=DAY_MS, AtOnce;
             /// How long a handler that is out of service is left alone before one session is let in.
             quarantine_ms: u64 = 5_000, "ms", 1..=DAY_MS, AtOnce;
+            /// Open sessions of a handler, with opening handshakes that it was asked about; one more is answered 503. 0 is no
+            /// limit.
+            sessions_max: Option<u64> = 0, "sessions", 0..=10_000_000, AtOnce;
             /// Open sessions of a handler in the blocking style; one more is answered 503.
             blocking_sessions_max: usize = 256, "sessions", 1..=65_536, AtOnce;
             /// Threads that a version of the handler may have from the server (`wsh::spawn`, blocking sessions).
@@ -172,6 +175,8 @@ limits! {
             message_timeout_ms: u64 = 60_000, "ms", 0..=DAY_MS, NextSession;
             /// Silence after which a Ping is sent, give or take a tenth. 0 is never.
             ping_interval_ms: u64 = 25_000, "ms", 0..=DAY_MS, NextSession;
+            /// A session ends in which no message has come or gone for this long. 0 is never.
+            idle_timeout_ms: u64 = 0, "ms", 0..=365 * DAY_MS, NextSession;
             /// How long nothing may come from the peer after a Ping.
             pong_timeout_ms: u64 = 10_000, "ms", 1..=DAY_MS, NextSession;
             /// The time from the server's Close frame to the peer's.
