@@ -94,6 +94,7 @@ const ROWS: &[Row] = &[
     Row { key: "timers_max", applies: SESSION, lines: ["", "[limits]\ntimers_max = 1"], probe: |w| w.open("/features").ask("timers"), shows: ["timer 2", "timer 1"] },
     Row { key: "topics_max", applies: SESSION, lines: ["", "[limits]\ntopics_max = 1"], probe: second_topic, shows: ["81", "nothing"] },
     Row { key: "history_bytes_max", applies: AT_ONCE, lines: ["[topics.\"shares/*\"]\nhistory = { count = 9 }", "[topics.\"shares/*\"]\nhistory = { count = 9 }\n[limits]\nhistory_bytes_max = 0"], probe: keeps_a_message, shows: ["history OK x", "history OK"] },
+    Row { key: "buffered_bytes_max", applies: AT_ONCE, lines: ["", "[limits]\nbuffered_bytes_max = 65536"], probe: |w| w.answer("/echo", &frame(0x82, &[7; 600_000])[..500_000]), shows: ["nothing", "88 1013"] },
     Row { key: "presence_bytes_max", applies: AT_ONCE, lines: ["", "[limits]\npresence_bytes_max = 0"], probe: enters, shows: ["yes", "no"] },
     Row { key: "presence_value_bytes_max", applies: AT_ONCE, lines: ["", "[limits]\npresence_value_bytes_max = 1"], probe: enters, shows: ["yes", "no"] },
     Row { key: "store_bytes_max", applies: AT_ONCE, lines: ["", "[limits]\nstore_bytes_max = 0"], probe: puts, shows: ["yes", "no"] },
@@ -172,6 +173,10 @@ const ELSEWHERE: &[(&str, &str)] = &[
         "the_file_that_the_configuration_names_applies_at_once",
     ),
     ("stop_delay_ms", "what_bounds_a_stop_applies_at_once"),
+    (
+        "memory_bytes_max",
+        "a_server_near_its_limit_of_memory_refuses_new_sessions_and_recovers",
+    ),
     ("stop_timeout_ms", "what_bounds_a_stop_applies_at_once"),
     ("stop_batch_sessions", "what_bounds_a_stop_applies_at_once"),
 ];

@@ -63,6 +63,7 @@ mod newcomers;
 mod odd_files;
 mod origins;
 mod outbound_policies;
+mod overload;
 mod papers;
 mod passing_trouble;
 mod presence;

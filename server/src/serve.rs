@@ -2,6 +2,7 @@
 
 mod closing_plan;
 mod drain;
+mod memory_limit;
 mod supervision;
 pub mod upgrade;
 mod urls;
@@ -141,6 +142,7 @@ impl Serving {
             tls,
             admission: Admission::new(shared.descriptors.clone(), shared.meters.clone()),
             readiness: shared.readiness.clone(),
+            overload: shared.overload.clone(),
             authenticator: Arc::new(Authenticator::new()),
             refusals: RefusalLog::new(shared.meters.clone()),
             is_loopback_only: listeners.is_loopback_only(),
@@ -221,7 +223,9 @@ impl Serving {
         let server = self.server.clone();
         let counted = server.clone();
         let runtime = tokio::runtime::Handle::current();
-        memory::start(runtime, workers, move || counted.admission.taken());
+        memory::start(runtime.clone(), workers, move || counted.admission.taken());
+        let give_back = move || memory::give_back(&runtime, workers);
+        memory_limit::start(self.server.clone(), self.shared.clone(), give_back);
         let shared = self.shared.clone();
         tokio::spawn(async move { shared.timer_wheel.run(&shared.sessions).await });
         let sessions = self.shared.sessions.clone();

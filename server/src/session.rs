@@ -7,6 +7,7 @@
 mod callbacks;
 mod closing_actions;
 mod deadlines;
+mod holding;
 mod idleness;
 mod letters;
 mod liveness;
@@ -60,6 +61,8 @@ pub(crate) struct Session {
     their_close: Option<Box<CloseBody>>,
     handler_end: HandlerEnd,
     teardown: Teardown,
+    /// What it is counted for in the memory that sessions hold, in steps.
+    held_steps: u16,
     /// Whether what is posted wakes the task.
     is_listening: bool,
     /// Whether others may send on the socket.
@@ -153,6 +156,7 @@ impl Session {
             their_close: None,
             handler_end: HandlerEnd::Untold,
             teardown: Teardown::Connected,
+            held_steps: 0,
             is_listening: false,
             has_offered_wire: false,
             deadlines: Deadlines::new(),
@@ -208,12 +212,18 @@ impl Session {
                 self.controls().wire.return_output(&mut buffers.output);
                 may_receive = false;
             } else if self.is_settled(cx) {
+                if self.holds_memory() && !self.count_held() {
+                    continue;
+                }
                 if self.poll_input(cx).is_pending() {
                     self.offer_wire();
                     return Poll::Pending;
                 }
                 may_receive = true;
             }
+        }
+        if self.holds_memory() {
+            self.count_held();
         }
         // A peer that sends as fast as it is read must not hold the worker.
         cx.waker().wake_by_ref();

@@ -5,6 +5,7 @@ pub(crate) mod alarms;
 pub(crate) mod answer;
 pub(crate) mod cause;
 pub(crate) mod descriptors;
+pub(crate) mod held_memory;
 pub(crate) mod inquiry;
 pub(crate) mod mailbox;
 pub(crate) mod move_tracker;

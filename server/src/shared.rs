@@ -1,5 +1,6 @@
 //! What the road of a connection and the road of a change share, for the life of the process.
 
+pub(crate) mod overload;
 pub(crate) mod readiness;
 
 use std::hash::{BuildHasher, RandomState};
@@ -9,6 +10,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
+use self::overload::Overload;
 use self::readiness::ServerReadiness;
 use crate::config::{self, Config, HandlerConfig, LogLevel};
 use crate::engine::Origin;
@@ -17,10 +19,12 @@ use crate::engine::local::settings::{Job, Settings, StoreLimits, TopicLimits};
 use crate::engine::node::{Node, NodeParts};
 use crate::metrics::Meters;
 use crate::process::clock::Moment;
+use crate::process::machine;
 use crate::process::thread_pool::ThreadPool;
 use crate::runtime::wakes;
 use crate::runtime::workers::Workers;
 use crate::sessions::descriptors::Descriptors;
+use crate::sessions::held_memory::HeldMemory;
 use crate::sessions::registry::Registry;
 use crate::sessions::timer_wheel::TimerWheel;
 use crate::sessions::topics::Topics;
@@ -44,6 +48,10 @@ pub(crate) struct Shared {
     pub(crate) timer_wheel: Arc<TimerWheel>,
     /// The memory that compression contexts may take.
     pub(crate) deflate_budget: Arc<Budget>,
+    /// What sessions hold of messages that are incomplete or not sent.
+    pub(crate) held_memory: Arc<HeldMemory>,
+    /// How near the memory of the process is to its limit.
+    pub(crate) overload: Arc<Overload>,
     /// How many files the system lets the process open.
     pub(crate) descriptors: Arc<Descriptors>,
     /// Whether new clients should come here.
@@ -71,6 +79,8 @@ impl Shared {
             meters: Arc::default(),
             timer_wheel: TimerWheel::new(),
             deflate_budget: Budget::new(now.limits.deflate_contexts_bytes_max),
+            held_memory: Arc::new(HeldMemory::new(held_bytes_max(&now))),
+            overload: Arc::default(),
             descriptors: Arc::new(Descriptors::now()),
             readiness: Arc::default(),
             lifecycle: ThreadPool::new(),
@@ -90,6 +100,7 @@ impl Shared {
         self.set_log_level(config.log_level);
         self.deflate_budget
             .set_max(config.limits.deflate_contexts_bytes_max);
+        self.held_memory.set_max(held_bytes_max(&config));
         self.node.set_policies(config.topics.clone());
         self.engine.apply_settings();
         if !config.topics.is_plain() {
@@ -131,6 +142,14 @@ impl Shared {
     /// The longest value of a member of a topic.
     pub(crate) fn presence_value_bytes_max(&self) -> usize {
         self.config.load().limits.presence_value_bytes_max
+    }
+}
+
+/// What sessions may hold together.
+fn held_bytes_max(config: &Config) -> u64 {
+    match config.limits.buffered_bytes_max {
+        0 => machine::usable_memory_bytes() / 4,
+        bytes => bytes,
     }
 }
 

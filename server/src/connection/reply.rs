@@ -134,6 +134,8 @@ pub(crate) enum FullOf {
     HandshakeRate,
     /// The handler's sessions.
     Handler(SessionsLimit),
+    /// Memory of the process.
+    Memory,
     /// Files that are being sent.
     Files,
     /// Passwords that are being compared.
@@ -312,6 +314,7 @@ impl Reply {
             Reply::Full(FullOf::HandshakeRate) => Some("handshakes_per_s_max"),
             Reply::TooManyHandshakes => Some("handshakes_per_address_per_s_max"),
             Reply::Full(FullOf::Handler(limit)) => Some(limit.key()),
+            Reply::Full(FullOf::Memory) => Some("memory_bytes_max"),
             Reply::Full(FullOf::Files) => Some("open_files"),
             Reply::Full(FullOf::Comparisons) | Reply::TooSlow | Reply::NoAnswer => {
                 Some("handshake_timeout_ms")
@@ -349,6 +352,7 @@ impl Reply {
             Reply::Full(FullOf::Handler(limit)) => {
                 return format!("the handler's `{}` is reached", limit.key()).into();
             }
+            Reply::Full(FullOf::Memory) => "85 % of `memory_bytes_max` are taken",
             Reply::Full(FullOf::Files) => "the limit of open files is reached",
             Reply::Full(FullOf::Comparisons) => {
                 "the password was not compared within `handshake_timeout_ms`"

@@ -21,6 +21,7 @@ use crate::router::RouteError;
 use crate::sessions::peer::Peer;
 use crate::sessions::permits::Permit;
 use crate::sessions::topics::SERVER;
+use crate::shared::overload::OverloadLevel;
 
 /// Judges a request. The permit is that of an opening handshake, and is kept while one is under way. `compared` is
 /// what was found for its password, where that was compared.
@@ -169,6 +170,9 @@ fn route_entered(
             Fallback::NotFound
         };
         return route_to_resource(request, &host, fallback, peer, server);
+    }
+    if server.overload.level() >= OverloadLevel::RefuseNew {
+        return NextStep::refuse(Reply::Full(FullOf::Memory), Some(request.target.path));
     }
     match server.router.enter(&request.target.path) {
         Ok(route) => handshake::begin(UpgradeRequest {

@@ -17,6 +17,7 @@ use crate::metrics::Meters;
 use crate::router::Router;
 use crate::sessions::peer::Peer;
 use crate::sessions::registry::Registry;
+use crate::shared::overload::Overload;
 use crate::shared::readiness::ServerReadiness;
 use crate::transport::settings::TlsSettings;
 
@@ -34,6 +35,8 @@ pub(crate) struct Server {
     pub(crate) admission: Admission,
     /// Whether new clients should come here.
     pub(crate) readiness: Arc<ServerReadiness>,
+    /// How near the memory of the process is to its limit.
+    pub(crate) overload: Arc<Overload>,
     pub(crate) authenticator: Arc<Authenticator>,
     pub(crate) refusals: RefusalLog,
     /// Whether the server listens on loopback addresses only, as it is at each moment.

@@ -25,6 +25,8 @@ pub(crate) struct Snapshot {
     /// Open connections, those without a session included.
     pub(crate) connections: usize,
     pub(crate) connections_max: usize,
+    /// What the server does against an overload: 0 is nothing, 3 is to close sessions.
+    pub(crate) overload_level: u8,
     /// Opening handshakes that are under way.
     pub(crate) pending_handshakes: usize,
     /// Files that are being sent.
@@ -114,6 +116,7 @@ impl Snapshot {
             uptime_ms: Moment::now().ms_since(Moment::ORIGIN),
             connections: server.admission.open_connections(),
             connections_max: server.config.load().limits.connections_max,
+            overload_level: server.overload.level() as u8,
             pending_handshakes: server.admission.pending_handshakes(),
             downloads: server.admission.downloads(),
             accepted: meters.connections.counts(),

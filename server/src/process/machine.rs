@@ -1,6 +1,9 @@
 //! What the machine has.
 
 use std::fs;
+use std::path::{Path, PathBuf};
+
+use rustix::param::page_size;
 
 /// The memory of the machine in bytes; the largest number if it is not known.
 ///
@@ -10,4 +13,73 @@ pub(crate) fn memory_bytes() -> u64 {
     let total = told.lines().find_map(|line| line.strip_prefix("MemTotal:"));
     let kib = total.and_then(|it| it.trim().strip_suffix(" kB")?.parse().ok());
     kib.map_or(u64::MAX, |kib: u64| kib.saturating_mul(1024))
+}
+
+/// The memory that the process may take: the machine's, or what its control groups leave of it.
+pub(crate) fn usable_memory_bytes() -> u64 {
+    memory_bytes().min(group_memory_bytes().unwrap_or(u64::MAX))
+}
+
+/// The memory that the process has now; 0 if it is not known.
+pub(crate) fn resident_bytes() -> u64 {
+    let told = fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages = told.split_ascii_whitespace().nth(1);
+    pages.and_then(|pages| pages.parse().ok()).unwrap_or(0) * page_size() as u64
+}
+
+/// The least limit of memory of the control groups that the process is in, if there is one.
+pub(crate) fn group_memory_bytes() -> Option<u64> {
+    let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
+    let (root, group, file) = memory_group(&groups)?;
+    let group = root.join(group.trim_start_matches('/'));
+    let groups = group.ancestors().take_while(|it| it.starts_with(&root));
+    let limits =
+        groups.filter_map(|it| fs::read_to_string(it.join(file)).ok()?.trim().parse().ok());
+    // Without a limit the file says `max`, or a number next to the largest.
+    limits.filter(|bytes: &u64| *bytes < 1 << 60).min()
+}
+
+/// Where the groups are mounted, the process's own below that, and the file with the limit of each.
+fn memory_group(groups: &str) -> Option<(PathBuf, &str, &'static str)> {
+    let of = |controller: &str| {
+        groups.lines().find_map(|line| {
+            let mut fields = line.splitn(3, ':').skip(1);
+            let is_it = fields.next()?.split(',').any(|name| name == controller);
+            is_it.then(|| fields.next()).flatten()
+        })
+    };
+    let root = Path::new("/sys/fs/cgroup");
+    match of("memory") {
+        Some(group) => Some((root.join("memory"), group, "memory.limit_in_bytes")),
+        None => of("").map(|group| (root.to_owned(), group, "memory.max")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_group_with_the_limit_is_found_in_both_versions() {
+        for (groups, found) in [
+            (
+                "0::/system.slice/wshd.service\n",
+                Some(("/sys/fs/cgroup", "/system.slice/wshd.service")),
+            ),
+            (
+                "5:cpu,memory:/a:b\n0::/\n",
+                Some(("/sys/fs/cgroup/memory", "/a:b")),
+            ),
+            ("3:cpu:/\n", None),
+            ("", None),
+        ] {
+            let group = memory_group(groups);
+            let group = group
+                .as_ref()
+                .map(|(root, group, _)| (root.to_str().unwrap(), *group));
+            assert_eq!(group, found, "{groups}");
+        }
+        assert!(resident_bytes() > 1 << 20);
+        assert!(usable_memory_bytes() > 1 << 20);
+    }
 }

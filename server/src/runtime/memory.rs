@@ -31,9 +31,7 @@ pub(crate) fn start(
             let (connections, most) = connections();
             let free = look.is_multiple_of(LOOKS_A_COUNT).then(heap::free_bytes);
             if watch.is_due(connections, most, free, now) {
-                forget_on_workers(&runtime, workers);
-                pool::forget_large();
-                heap::give_back();
+                give_back(&runtime, workers);
                 watch.note_free(heap::free_bytes());
                 let took_us = now.elapsed().as_micros() as u64;
                 debug!(took_us, "free memory given back");
@@ -46,6 +44,13 @@ pub(crate) fn start(
     if let Err(error) = spawned {
         error!(%error, "no thread to give memory back on; it stays what it was at most");
     }
+}
+
+/// Gives all memory back that is free or kept for later.
+pub(crate) fn give_back(runtime: &Handle, workers: usize) {
+    forget_on_workers(runtime, workers);
+    pool::forget_large();
+    heap::give_back();
 }
 
 /// Frees the memory that the calling thread keeps for its next message.

@@ -114,6 +114,7 @@ impl Session {
         if dismissal.concerns(self.owner.generation().number) {
             let cause = match dismissal {
                 Dismissal::STOPPING => Cause::Stopping,
+                Dismissal::OVERLOADED => Cause::Overloaded,
                 Dismissal::RESTARTING => Cause::Restarting,
                 _ => Cause::Replaced,
             };

@@ -58,6 +58,7 @@ impl Session {
 
     /// Gives back the socket, the permit, and what was half received or half sent.
     fn leave_connection(&mut self) {
+        self.release_held();
         let controls = &mut self.conn.controls;
         controls.wire.close();
         controls.deflation = None;
@@ -98,6 +99,7 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         // The drop closes the socket, so no other thread may be sending on it.
+        self.release_held();
         if self.has_offered_wire {
             self.registration.mailbox().reclaim_wire_for_good();
         }

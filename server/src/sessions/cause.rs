@@ -47,6 +47,10 @@ pub(crate) enum Cause {
     ByteRate,
     /// No message has come or gone for too long.
     Idle,
+    /// All sessions together hold as much of incomplete and unsent messages as they may.
+    MemorySpent,
+    /// The memory of the process is nearly spent.
+    Overloaded,
     /// More bytes wait to be sent than the limit allows.
     OutboundFull,
     /// The peer has not done its part of the closing handshake in time.
@@ -107,6 +111,8 @@ impl Cause {
             | Cause::MessageRate
             | Cause::ByteRate
             | Cause::Idle
+            | Cause::MemorySpent
+            | Cause::Overloaded
             | Cause::OutboundFull => abi::CAUSE_LIMIT,
             Cause::Violation(_) => abi::CAUSE_PROTOCOL,
         }
@@ -202,6 +208,8 @@ impl Cause {
             Cause::ByteRate => limit(close_codes::POLICY_VIOLATION, "bytes_per_s_max", |limits| {
                 limits.bytes_per_s_max
             }),
+            Cause::MemorySpent => plain(close_codes::TRY_AGAIN_LATER, "buffered_bytes_max"),
+            Cause::Overloaded => plain(close_codes::TRY_AGAIN_LATER, "memory_bytes_max"),
             Cause::Idle => limit(close_codes::GOING_AWAY, "idle_timeout_ms", |limits| {
                 limits.idle_timeout_ms
             }),
@@ -324,6 +332,20 @@ mod tests {
                 "idle_timeout_ms",
                 Some(0),
             ),
+            (
+                Cause::MemorySpent,
+                1013,
+                "retry-after-ms",
+                "buffered_bytes_max",
+                None,
+            ),
+            (
+                Cause::Overloaded,
+                1013,
+                "retry-after-ms",
+                "memory_bytes_max",
+                None,
+            ),
             (Cause::NoClose, 0, "", "close_timeout_ms", Some(5_000)),
         ] {
             assert_eq!(cause.code(), code, "{cause:?}");
@@ -364,6 +386,8 @@ mod tests {
             (Cause::MessageRate, abi::CAUSE_LIMIT),
             (Cause::ByteRate, abi::CAUSE_LIMIT),
             (Cause::Idle, abi::CAUSE_LIMIT),
+            (Cause::MemorySpent, abi::CAUSE_LIMIT),
+            (Cause::Overloaded, abi::CAUSE_LIMIT),
             (Cause::Violation(Violation::Utf8), abi::CAUSE_PROTOCOL),
             (Cause::Replaced, abi::CAUSE_REPLACED),
             (Cause::Stopping, abi::CAUSE_STOPPING),

@@ -147,6 +147,9 @@ impl Dismissal {
     // The order of a server that stops is greater, so that it stands for both.
     pub(crate) const RESTARTING: Dismissal = Dismissal(NonZeroU64::new(u64::MAX - 1).unwrap());
 
+    /// The order of a server whose memory is nearly spent, to the sessions that it gives it to.
+    pub(crate) const OVERLOADED: Dismissal = Dismissal(NonZeroU64::new(u64::MAX - 2).unwrap());
+
     /// The order to sessions on this generation, which newer code has replaced.
     pub(crate) fn replaced(generation: u64) -> Dismissal {
         // The first generation of a handler is 1.

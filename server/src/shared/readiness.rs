@@ -96,8 +96,6 @@ impl ServerReadiness {
     }
 
     /// Notes that an overload has begun or is over.
-    // Nothing of the server calls it yet: overload is measured by a part of its own.
-    #[allow(dead_code)]
     pub(crate) fn set_overloaded(&self, is_overloaded: bool) {
         self.0.send_if_modified(|now| {
             std::mem::replace(&mut now.is_overloaded, is_overloaded) != is_overloaded

@@ -138,6 +138,11 @@ impl Decoder {
         *self = Decoder::new(self.limits, None);
     }
 
+    /// The bytes that have come of a message that is not complete, as they are kept.
+    pub(crate) fn assembly_bytes(&self) -> usize {
+        self.assembly.len()
+    }
+
     /// Whether a message has begun and is not complete.
     pub(crate) fn is_in_message(&self) -> bool {
         self.open.is_some()

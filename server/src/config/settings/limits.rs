@@ -91,6 +91,11 @@ limits! {
             header_lines_max: usize = 100, "lines", 8..=10_000, NextConnection;
             /// What compression may keep between two events, in all sessions together.
             deflate_contexts_bytes_max: usize = 256 * MIB, "bytes", 0..=TIB, AtOnce;
+            /// What sessions hold of messages that are incomplete or not sent, all of them together, in bytes of more than 16 KiB
+            /// each. 0 is a quarter of the memory that there is.
+            buffered_bytes_max: u64 = 0, "bytes", 0..=TIB, AtOnce;
+            /// Memory of the process at which the server is overloaded. 0 is the limit of its control group, or none.
+            memory_bytes_max: u64 = 0, "bytes", 0..=TIB, AtOnce;
             /// Memory that the histories of all topics may take together.
             history_bytes_max: usize = 64 * MIB, "bytes", 0..=TIB, AtOnce;
             /// Memory that the members of all topics may take together.
