@@ -135,8 +135,8 @@ fn a_developers_server_ignores_what_means_nothing_and_ends_with_its_terminal() {
     server.line_within(BUILT, &["tea_wsh  ws://localhost:", "/tea"]);
     let mut open = server.connect("/tea");
 
-    server.signal("USR1");
-    server.line(&["signal=SIGUSR1", "has no meaning here"]);
+    server.signal("USR2");
+    server.line(&["signal=SIGUSR2", "has no meaning here"]);
     assert_eq!(open.ask("hello"), "hello");
     server.signal("HUP");
 
@@ -155,8 +155,8 @@ fn a_developers_server_under_nohup_outlives_its_terminal() {
     server.line_within(BUILT, &["tea_wsh  ws://localhost:", "/tea"]);
 
     server.signal("HUP");
-    server.signal("USR1");
-    server.line(&["signal=SIGUSR1", "has no meaning here"]);
+    server.signal("USR2");
+    server.line(&["signal=SIGUSR2", "has no meaning here"]);
 
     assert_eq!(server.connect("/tea").ask("hello"), "hello");
     assert_eq!(server.count_lines(&["stopping"]), 0);

@@ -84,7 +84,7 @@ fn signals_with_another_meaning_and_those_without_one_are_kept_too() {
     server.signal("HUP");
 
     server.line(&["SIGHUP, reading the configuration again"]);
-    server.line(&["signal=SIGUSR1", "has no meaning here"]);
+    server.line(&["SIGUSR1, opening log files again that were moved"]);
     server.line(&["signal=SIGALRM", "has no meaning here"]);
     let line = server.line(&[
         "plugin wanted to change what belongs to the whole process; it stays as it is",
