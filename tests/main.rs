@@ -23,6 +23,7 @@ mod conformance;
 mod connect;
 mod contained;
 mod crowd;
+mod dashboard;
 mod descriptions;
 mod dev;
 mod draining;

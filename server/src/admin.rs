@@ -7,6 +7,7 @@ mod actions;
 mod answers;
 mod connection;
 pub(crate) mod json;
+pub(crate) mod network;
 pub(crate) mod place;
 pub(crate) mod request;
 pub(crate) mod socket;

@@ -32,7 +32,7 @@ pub(crate) mod topics;
 mod values;
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -114,6 +114,8 @@ pub struct Config {
     pub metrics: Metrics,
     /// Where operators' commands are taken.
     pub admin_socket: AdminSocket,
+    /// Where the page for operators, metrics and health are served.
+    pub admin_listen: Option<SocketAddr>,
     /// The directory whose files are served where no handler answers; absolute.
     pub document_root: Option<PathBuf>,
     /// Whether `document_root` stands in a file that was found, which no flag and no variable names.
@@ -448,6 +450,7 @@ impl Default for Config {
             handlers_json: true,
             metrics: Metrics::Local,
             admin_socket: AdminSocket::Automatic,
+            admin_listen: None,
             listen: vec![
                 Endpoint::Plain((Ipv4Addr::LOCALHOST, 9998).into()),
                 Endpoint::Plain((Ipv6Addr::LOCALHOST, 9998).into()),

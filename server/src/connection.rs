@@ -13,7 +13,7 @@ pub(crate) mod forwarded;
 pub(crate) mod handshake;
 mod head_reader;
 mod health;
-mod host;
+pub(crate) mod host;
 mod http_connection;
 pub(crate) mod listener;
 pub(crate) mod log_rate;

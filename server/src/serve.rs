@@ -18,8 +18,8 @@ use self::supervision::Supervision;
 pub use self::upgrade::Upgrade;
 use self::upgrade::{Predecessor, Program};
 use self::urls::Urls;
-use crate::admin::Admin;
 use crate::admin::socket::{AdminListener, AdminSocketError};
+use crate::admin::{Admin, network};
 use crate::auth;
 use crate::border::watchdog;
 use crate::config::document_root::{self, NoPages};
@@ -231,15 +231,17 @@ impl Serving {
         let sessions = self.shared.sessions.clone();
         tokio::spawn(async move { sessions.run_alarms().await });
         let (alive, mut ended) = mpsc::channel(1);
-        if let Some(listener) = self.admin_listener.take() {
-            let admin = Admin::new(
-                self.server.clone(),
-                self.shared.clone(),
-                self.control.clone(),
-                self.listeners.clone(),
-                Some(listener.path().to_owned()),
-            );
-            // It is there until the end, so that an operator can see a stop.
+        let admin_listener = self.admin_listener.take();
+        let admin = Admin::new(
+            self.server.clone(),
+            self.shared.clone(),
+            self.control.clone(),
+            self.listeners.clone(),
+            admin_listener.as_ref().map(|it| it.path().to_owned()),
+        );
+        // Both are there until the end, so that an operator can see a stop.
+        tokio::spawn(network::run(admin.clone()));
+        if let Some(listener) = admin_listener {
             tokio::spawn(listener.run(admin));
         }
         let urls = Urls::of(self.listeners.endpoints().iter());

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio::sync::Notify;
 
 use self::overload::Overload;
 use self::readiness::ServerReadiness;
@@ -56,6 +57,8 @@ pub(crate) struct Shared {
     pub(crate) descriptors: Arc<Descriptors>,
     /// Whether new clients should come here.
     pub(crate) readiness: Arc<ServerReadiness>,
+    /// Tells the admin address that the configuration has changed.
+    pub(crate) config_changed: Notify,
     /// Threads that make the calls of generations' lives, and ask sessions to move.
     pub(crate) lifecycle: Arc<ThreadPool>,
     /// In the numbers of the ABI. Plugins read it in place, so it lives as long as the process.
@@ -83,6 +86,7 @@ impl Shared {
             overload: Arc::default(),
             descriptors: Arc::new(Descriptors::now()),
             readiness: Arc::default(),
+            config_changed: Notify::new(),
             lifecycle: ThreadPool::new(),
             log_level: Box::leak(Box::new(AtomicU32::new(0))),
             config: config.clone(),
@@ -96,6 +100,7 @@ impl Shared {
 
     /// Applies what has changed in the configuration.
     pub(crate) fn apply(&self) {
+        self.config_changed.notify_one();
         let config = self.config.load();
         self.set_log_level(config.log_level);
         self.deflate_budget

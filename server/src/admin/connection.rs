@@ -13,6 +13,15 @@ use super::{Admin, json};
 use crate::http::head::Head;
 use crate::http::response::ResponseHead;
 
+/// By which way a request comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Door {
+    /// The admin socket, at which commands are taken.
+    Socket,
+    /// The admin address, which only tells.
+    Network,
+}
+
 /// What is answered.
 #[derive(Debug)]
 pub(super) struct Answer {
@@ -49,6 +58,7 @@ impl Answer {
 pub(super) async fn serve(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
     admin: Arc<Admin>,
+    door: Door,
     is_asked: &AtomicBool,
 ) {
     let head = match timeout(HEAD_TIMEOUT, read_head(&mut stream)).await {
@@ -60,7 +70,7 @@ pub(super) async fn serve(
     };
     is_asked.store(true, Ordering::Relaxed);
     let (answer, has_body) = match head {
-        Ok(head) => (answer(&head, &admin).await, head.method() != b"HEAD"),
+        Ok(head) => (answer(&head, door, &admin).await, head.method() != b"HEAD"),
         Err(fault) => (Answer::fault(fault.status(), &fault.to_string()), true),
     };
     let (media_type, body) = match &answer.body {
@@ -71,6 +81,11 @@ pub(super) async fn serve(
     head.line("Content-Type", media_type);
     head.number("Content-Length", body.len() as u64);
     head.line("Cache-Control", "no-store");
+    if door == Door::Network {
+        for (name, value) in BROWSER_LINES {
+            head.line(name, value);
+        }
+    }
     head.line("Connection", "close");
     let mut bytes = head.into_bytes();
     if has_body {
@@ -88,7 +103,10 @@ pub(super) async fn serve(
     let _ = timeout(SEND_TIMEOUT, sent).await;
 }
 
-async fn answer(head: &Head, admin: &Arc<Admin>) -> Answer {
+async fn answer(head: &Head, door: Door, admin: &Arc<Admin>) -> Answer {
+    if door == Door::Network {
+        return admin.answer_to_network(head).await;
+    }
     match AdminRequest::parse(head.method(), head.target()) {
         Ok(request) => admin.answer(request).await,
         Err(fault) => Answer::fault(fault.status(), &fault.to_string()),
@@ -121,6 +139,17 @@ async fn read_head(stream: &mut (impl AsyncRead + Unpin)) -> Result<Option<Head>
     }
 }
 
+/// What keeps an answer from pages of other sites, and anything but the page's own script from running in it.
+const BROWSER_LINES: [(&str, &str); 5] = [
+    (
+        "Content-Security-Policy",
+        "default-src 'none'; script-src 'self'; style-src 'unsafe-inline'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    ),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+    ("Referrer-Policy", "no-referrer"),
+    ("X-Content-Type-Options", "nosniff"),
+    ("X-Frame-Options", "DENY"),
+];
 /// How long the head of a request may take.
 pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) const HEAD_BYTES_MAX: usize = 8 * 1024;

@@ -8,10 +8,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustix::process::geteuid;
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::UnixListener;
 use tokio::task::AbortHandle;
 use tracing::{info, warn};
 
+use super::connection::Door;
 use super::{Admin, connection, place};
 use crate::config::{AdminSocket, Config};
 use crate::connection::listener::binding::WhyNot;
@@ -128,7 +129,10 @@ impl AdminListener {
                 );
                 continue;
             }
-            open.serve(stream, &admin);
+            let admin = admin.clone();
+            open.serve(|is_asked| async move {
+                connection::serve(stream, admin, Door::Socket, &is_asked).await;
+            });
         }
     }
 }
@@ -140,7 +144,7 @@ fn may_command(process: PeerProcess) -> bool {
 
 /// The connections that are open, the oldest first.
 #[derive(Default)]
-struct OpenConnections(VecDeque<OpenConnection>);
+pub(super) struct OpenConnections(VecDeque<OpenConnection>);
 
 struct OpenConnection {
     task: AbortHandle,
@@ -149,9 +153,12 @@ struct OpenConnection {
 }
 
 impl OpenConnections {
-    /// Serves a new connection. Where there are too many, the oldest that has not asked yet gives way, or else the new
-    /// one does.
-    fn serve(&mut self, stream: UnixStream, admin: &Arc<Admin>) {
+    /// Serves a new connection by what `serve` makes. Where there are too many, the oldest that has not asked yet gives
+    /// way, or else the new one does.
+    pub(super) fn serve<F>(&mut self, serve: impl FnOnce(Arc<AtomicBool>) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
         self.0.retain(|open| !open.task.is_finished());
         if self.0.len() >= CONNECTIONS_MAX {
             let waits = |open: &OpenConnection| !open.is_asked.load(Ordering::Relaxed);
@@ -163,8 +170,7 @@ impl OpenConnections {
             }
         }
         let is_asked = Arc::new(AtomicBool::new(false));
-        let (admin, asked) = (admin.clone(), is_asked.clone());
-        let task = tokio::spawn(async move { connection::serve(stream, admin, &asked).await });
+        let task = tokio::spawn(serve(is_asked.clone()));
         self.0.push_back(OpenConnection {
             task: task.abort_handle(),
             is_asked,

@@ -10,7 +10,7 @@ use super::flags::Flags;
 use super::path_rules::WrittenRules;
 use super::routes::Routes;
 use super::settings::limits::{Deflate, HandlerLimits, Limits, SessionLimits};
-use super::settings::tables::{ENGINE, OWN, PATH, POLICY, SYNONYMS, TABLES, TLS};
+use super::settings::tables::{ADMIN, ENGINE, OWN, PATH, POLICY, SYNONYMS, TABLES, TLS};
 use super::settings::top::TOP;
 use super::settings::{self, ConfigDraft, Limit, Setting};
 use super::source::Source;
@@ -78,6 +78,13 @@ pub(super) fn parse(
                 for entry in table(&mut reader, entry) {
                     if !read(ENGINE, &mut reader, entry, DecidedBy::File, &mut draft) {
                         unknown(&mut reader, entry, KeyTable::Engine);
+                    }
+                }
+            }
+            "admin" => {
+                for entry in table(&mut reader, entry) {
+                    if !read(ADMIN, &mut reader, entry, DecidedBy::File, &mut draft) {
+                        unknown(&mut reader, entry, KeyTable::Admin);
                     }
                 }
             }
@@ -249,6 +256,7 @@ fn table<'a>(reader: &mut Reader<'_>, entry: FileEntry<'a>) -> Vec<FileEntry<'a>
 pub(super) enum KeyTable<'a> {
     Top,
     Auth,
+    Admin,
     Engine,
     Tls,
     Limits,
@@ -269,6 +277,7 @@ pub(super) fn unknown(reader: &mut Reader<'_>, entry: FileEntry<'_>, table: KeyT
         table: match table {
             KeyTable::Top => String::new(),
             KeyTable::Auth => "[auth]".to_owned(),
+            KeyTable::Admin => "[admin]".to_owned(),
             KeyTable::Engine => "[engine]".to_owned(),
             KeyTable::Tls => "[tls]".to_owned(),
             KeyTable::Limits => "[limits]".to_owned(),
@@ -297,6 +306,7 @@ fn hint(entry: FileEntry<'_>, table: KeyTable<'_>) -> Hint {
     }
     let known = match table {
         KeyTable::Top => [top, TABLES.to_vec()].concat(),
+        KeyTable::Admin => settings::keys(ADMIN),
         KeyTable::Engine => settings::keys(ENGINE),
         KeyTable::Tls => settings::keys(TLS),
         KeyTable::Limits => limits,
@@ -393,12 +403,14 @@ pub(super) fn all_keys() -> std::collections::BTreeSet<String> {
     let handler = handler.map(|key| format!("handler.{key}"));
     let engine = settings::keys(ENGINE).into_iter();
     let engine = engine.map(|key| format!("engine.{key}"));
+    let admin = settings::keys(ADMIN).into_iter();
+    let admin = admin.map(|key| format!("admin.{key}"));
     let tls = settings::keys(TLS).into_iter();
     let tls = tls.map(|key| format!("tls.{key}"));
     let topics = topics_table::KEYS.iter().map(|key| format!("topics.{key}"));
     let known = top.chain(limits).chain(handler);
     let paths = settings::keys(PATH).into_iter();
     let paths = paths.map(|key| format!("paths.{key}"));
-    let known = known.chain(engine).chain(tls).chain(topics);
+    let known = known.chain(admin).chain(engine).chain(tls).chain(topics);
     known.chain(paths).collect()
 }

@@ -12,7 +12,7 @@ use crate::http::target::Target;
 
 /// The host of a request, with its port if it says one. Empty where the request has no `Host`, which
 /// HTTP/1.0 allows.
-pub(super) fn of(head: &Head, target: &Target) -> Result<String, Reply> {
+pub(crate) fn of(head: &Head, target: &Target) -> Result<String, Reply> {
     let line = head
         .value("host")
         .map_err(|_| Reply::Malformed("`Host` stands more than once"))?;
@@ -47,7 +47,7 @@ pub(super) fn is_valid_target(target: &Target, config: &Config) -> bool {
 
 /// Whether the server answers a request for `host`. `is_loopback_only`: the server listens on loopback
 /// addresses only.
-pub(super) fn is_served(hosts: &Hosts, is_loopback_only: bool, host: &str) -> bool {
+pub(crate) fn is_served(hosts: &Hosts, is_loopback_only: bool, host: &str) -> bool {
     let listed: &[String] = match hosts {
         Hosts::Any => return true,
         Hosts::Local if !is_loopback_only => return true,

@@ -1,6 +1,7 @@
 //! The kinds of values: how each is read from the file, and from the text of a flag or a variable.
 
 use std::ffi::OsStr;
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -31,6 +32,8 @@ pub(in crate::config) enum ValueKind<T: 'static> {
     },
     /// A socket's path, or `off`. `set` gets an absolute path, or `None` for `off`.
     SocketOrOff(fn(&mut T, Option<PathBuf>)),
+    /// One address with its port; in the file only.
+    Address(fn(&mut T, SocketAddr)),
     Truth(fn(&mut T, bool)),
     /// One of these words; each comes with what it sets.
     Word(&'static [Word<T>]),
@@ -87,6 +90,13 @@ impl<T: 'static> ValueKind<T> {
                 let place = reader.value_place(entry.value);
                 if let Some(path) = reader.path(entry, wanted) {
                     set(target, path, Some(place));
+                }
+            }
+            ValueKind::Address(set) => {
+                let text = entry.value.get_ref().as_str();
+                match text.and_then(|text| text.parse().ok()) {
+                    Some(address) => set(target, address),
+                    None => reader.unwanted(entry, ADDRESS_WANTED, None),
                 }
             }
             ValueKind::SocketOrOff(set) => {
@@ -226,6 +236,7 @@ impl<T: 'static> ValueKind<T> {
             ValueKind::Secret(set) => set(target, lossy.into_owned()),
             // No flag is of one of these kinds.
             ValueKind::Addresses(_)
+            | ValueKind::Address(_)
             | ValueKind::Networks(_)
             | ValueKind::Mode(_)
             | ValueKind::Certificates(_)
@@ -261,6 +272,7 @@ impl<T: 'static> ValueKind<T> {
             ValueKind::Interfaces(_) => ValueParser::new(ListenEntry::from_str),
             ValueKind::Secret(_) => ValueParser::string(),
             ValueKind::Addresses(_)
+            | ValueKind::Address(_)
             | ValueKind::Networks(_)
             | ValueKind::Mode(_)
             | ValueKind::Certificates(_)
@@ -296,6 +308,8 @@ fn wrong_text(found: &str, wanted: impl Into<String>) -> WrongText {
     }
 }
 
+/// What `listen` under `[admin]` wants, in words.
+const ADDRESS_WANTED: &str = "one address with a port, like `\"127.0.0.1:9997\"`";
 /// The word for no socket.
 const OFF: &str = "off";
 /// What `admin_socket` wants, in words.

@@ -164,6 +164,16 @@ pub(in crate::config) const ENGINE: &[Setting<ConfigDraft>] = &[Setting {
     kind: ValueKind::Word(&[("local", |draft| draft.config.engine = EngineKind::Local)]),
 }];
 
+/// What stands under `[admin]`.
+pub(in crate::config) const ADMIN: &[Setting<ConfigDraft>] = &[Setting {
+    name: "listen",
+    about: "Serve a page for operators, metrics and health at this address",
+    default: None,
+    key: Some(Applies::AtOnce),
+    flag: None,
+    kind: ValueKind::Address(|draft, address| draft.config.admin_listen = Some(address)),
+}];
+
 /// What stands under `[tls]`.
 pub(in crate::config) const TLS: &[Setting<ConfigDraft>] = &[
     Setting {
@@ -215,7 +225,7 @@ pub(in crate::config) const TLS: &[Setting<ConfigDraft>] = &[
 
 /// The tables of the file.
 pub(in crate::config) const TABLES: &[&str] = &[
-    "auth", "paths", "tls", "engine", "limits", "handler", "topics", "routes",
+    "auth", "paths", "tls", "admin", "engine", "limits", "handler", "topics", "routes",
 ];
 
 /// Other words for a key or a table, from flags and from other servers.

@@ -93,7 +93,7 @@ fn the_manual_has_every_key_and_no_other() {
     for line in whole_manual().lines() {
         if let Some(header) = line.strip_prefix('[') {
             let table_of = |table: &&str| header.starts_with(table.trim_end_matches('.'));
-            let tables = ["engine.", "tls.", "limits.", "topics.", "paths."];
+            let tables = ["admin.", "engine.", "tls.", "limits.", "topics.", "paths."];
             table = tables.into_iter().find(table_of).unwrap_or("handler.");
         }
         let key = line

@@ -36,6 +36,8 @@ fn page() -> String {
     settings(&mut page, keys(Section::TopOrHandler));
     page += "\n## In a handler's table `[handler.NAME]` only\n\n";
     settings(&mut page, own_rows().iter());
+    page += "\n## Under `[admin]`\n\n";
+    settings(&mut page, keys(Section::Admin));
     page += "\n## Under `[engine]`\n\n";
     settings(&mut page, keys(Section::Engine));
     page += "\n## Under `[tls]`\n\n";

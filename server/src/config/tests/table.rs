@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use super::*;
 use crate::config::settings::limits::{Deflate, HandlerLimits, Limits, SessionLimits};
-use crate::config::settings::tables::{ENGINE, OWN, POLICY, TLS};
+use crate::config::settings::tables::{ADMIN, ENGINE, OWN, POLICY, TLS};
 use crate::config::settings::top::TOP;
 use crate::config::settings::{Applies, Limit, Setting, ValueKind};
 
@@ -33,6 +33,8 @@ pub(super) enum Section {
     TopOrHandler,
     /// In a handler's table.
     Handler,
+    /// Under `[admin]`.
+    Admin,
     /// Under `[engine]`.
     Engine,
     /// Under `[tls]`.
@@ -52,6 +54,7 @@ pub(super) fn rows() -> Vec<Row> {
             .iter()
             .map(|it| of_setting(Section::TopOrHandler, it)),
     );
+    rows.extend(ADMIN.iter().map(|it| of_setting(Section::Admin, it)));
     rows.extend(ENGINE.iter().map(|it| of_setting(Section::Engine, it)));
     rows.extend(TLS.iter().map(|it| of_setting(Section::Tls, it)));
     rows.extend(Limits::KEYS.iter().map(|it| of_limit(Section::Limits, it)));
@@ -80,6 +83,7 @@ fn of_setting<T>(section: Section, setting: &'static Setting<T>) -> Row {
     let kind = match &setting.kind {
         ValueKind::Path { wanted, .. } if wanted.starts_with("a directory") => "a directory",
         ValueKind::Path { .. } => "a file",
+        ValueKind::Address(_) => "an address with a port",
         ValueKind::SocketOrOff(_) => "a path, or `off`",
         ValueKind::Truth(_) => "`true`, `false`",
         ValueKind::Word(words) => &words

@@ -1,0 +1,161 @@
+//! The admin address: a page for operators, metrics and health over HTTP, where `[admin] listen` wants it.
+//!
+//! It only tells, and takes no command. Browsers are kept from telling it to the pages of other sites: an answer is for hosts
+//! that always mean this machine, or that `hosts` lists, and for no request that a page of another origin makes.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, TcpStream};
+use tracing::{error, info, warn};
+
+use super::connection::{Answer, Body, Door};
+use super::request::AdminRequest;
+use super::socket::OpenConnections;
+use super::{Admin, connection};
+use crate::config::Hosts;
+use crate::connection::host;
+use crate::http::head::Head;
+use crate::http::target::Target;
+
+/// Listens where the configuration wants it, for ever. A change of it applies at once.
+pub(crate) async fn run(admin: Arc<Admin>) {
+    let mut listener: Option<(SocketAddr, TcpListener)> = None;
+    let mut told = None;
+    let mut open = OpenConnections::default();
+    loop {
+        let wanted = admin.server.config.load().admin_listen;
+        if wanted != listener.as_ref().map(|(address, _)| *address) {
+            match wanted.map(|address| (address, bind(address))) {
+                None => listener = None,
+                Some((address, Ok(bound))) => {
+                    let at = bound.local_addr().unwrap_or(address);
+                    info!(address = %at, "admin page is served");
+                    if !address.ip().is_loopback() {
+                        warn!(address = %at, "the admin page is for everyone who can reach this address");
+                    }
+                    listener = Some((address, bound));
+                    told = None;
+                }
+                // The server that this one takes over from may still listen there.
+                Some((address, Err(error))) => {
+                    if told.replace(address) != Some(address) {
+                        error!(%address, %error, "cannot listen for the admin page; trying again every second");
+                    }
+                }
+            }
+        }
+        let is_bound = wanted == listener.as_ref().map(|(address, _)| *address);
+        tokio::select! {
+            () = admin.shared.config_changed.notified() => {}
+            () = tokio::time::sleep(RETRY_PAUSE), if !is_bound => {}
+            stream = accept(listener.as_ref()) => {
+                let admin = admin.clone();
+                open.serve(|is_asked| async move {
+                    connection::serve(stream, admin, Door::Network, &is_asked).await;
+                });
+            }
+        }
+    }
+}
+
+/// The next connection; none ever comes where nothing is listened on.
+async fn accept(listener: Option<&(SocketAddr, TcpListener)>) -> TcpStream {
+    let Some((_, listener)) = listener else {
+        return std::future::pending().await;
+    };
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => return stream,
+            // No descriptor is left, most likely. The listeners of sessions tell that.
+            Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+        }
+    }
+}
+
+fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let domain = Domain::for_address(address);
+    let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+impl Admin {
+    /// Answers a request that came over the network; a command is refused.
+    pub(super) async fn answer_to_network(self: &Arc<Self>, head: &Head) -> Answer {
+        let target = Target::parse(head.target());
+        let Some(target) = target.filter(|_| matches!(head.method(), b"GET" | b"HEAD")) else {
+            return Answer::fault(
+                405,
+                "commands are taken at the admin socket only; here are GET and HEAD",
+            );
+        };
+        if let Some(why) = self.refusal(head, &target) {
+            return Answer::fault(403, why);
+        }
+        let text = |media_type, text: &str| Answer {
+            status: 200,
+            body: Body::Text(media_type, text.to_owned()),
+        };
+        match &*target.path {
+            "/" => text("text/html; charset=utf-8", PAGE),
+            "/dashboard.js" => text("text/javascript; charset=utf-8", SCRIPT),
+            "/health" => text(PLAIN, "alive\n"),
+            "/ready" => {
+                let readiness = self.shared.readiness.now();
+                Answer {
+                    status: if readiness.is_ready() { 200 } else { 503 },
+                    body: Body::Text(PLAIN, format!("{}\n", readiness.word())),
+                }
+            }
+            // They have the addresses of peers.
+            "/sessions" => Answer::fault(403, "sessions are listed at the admin socket only"),
+            _ => match AdminRequest::parse(b"GET", head.target()) {
+                Ok(request) => self.answer(request).await,
+                Err(fault) => Answer::fault(fault.status(), &fault.to_string()),
+            },
+        }
+    }
+
+    /// Why a request may be one that the page of another site makes.
+    fn refusal(&self, head: &Head, target: &Target) -> Option<&'static str> {
+        let Ok(found) = host::of(head, target) else {
+            return Some("the request says no host, or no single one");
+        };
+        let hosts = match &self.server.config.load().hosts {
+            Hosts::Listed(hosts) => Hosts::Listed(hosts.clone()),
+            Hosts::Local | Hosts::Any => Hosts::Local,
+        };
+        if !host::is_served(&hosts, true, &found) {
+            return Some(
+                "this host is not answered for: ask by an address or `localhost`, or list the name in `hosts`",
+            );
+        }
+        let value = |name: &'static str| head.value(name).ok().flatten();
+        let origin = value("origin").and_then(|it| std::str::from_utf8(it).ok());
+        let is_own = |origin: &str| {
+            origin
+                .split_once("://")
+                .is_some_and(|(_, host)| host == found)
+        };
+        let is_foreign = origin.is_some_and(|origin| !is_own(origin));
+        // A link to the page may be followed; a browser says then that a document is wanted.
+        let is_fetched = value("sec-fetch-dest").is_none_or(|it| it != b"document");
+        let site = value("sec-fetch-site");
+        let is_of_another =
+            site.is_some_and(|it| it != b"same-origin" && it != b"none") && is_fetched;
+        (is_foreign || is_of_another).then_some("pages of other sites are not answered")
+    }
+}
+
+const PAGE: &str = include_str!("dashboard.html");
+const SCRIPT: &str = include_str!("dashboard.js");
+const PLAIN: &str = "text/plain; charset=utf-8";
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+const BACKLOG: i32 = 64;
