@@ -187,7 +187,7 @@ fn short(number: f64) -> String {
 fn duration(seconds: f64) -> String {
     match seconds {
         _ if seconds.is_infinite() => "long".to_owned(),
-        _ if seconds < 0.000_9995 => format!("{:.0} us", seconds * 1e6),
+        _ if seconds < 9.995e-4 => format!("{:.0} us", seconds * 1e6),
         _ if seconds < 0.009_95 => format!("{:.1} ms", seconds * 1e3),
         _ if seconds < 0.9995 => format!("{:.0} ms", seconds * 1e3),
         _ => format!("{seconds:.1} s"),
