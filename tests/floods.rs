@@ -2,10 +2,14 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use crate::harness::client::Raw;
+use crate::harness::client_frame::frame;
+use crate::harness::limits::{WithoutDescriptors, bound};
 use crate::harness::server::{Server, opening, status_of};
 use crate::harness::site::Site;
 use crate::harness::{eventually, is_long};
@@ -249,4 +253,91 @@ fn each_of_three_hundred_broken_handshakes_gets_its_status_once_and_no_session()
     eventually("all but the healthy client's sessions are over", || {
         server.sessions("echo") == 0
     });
+}
+
+/// Opens 400 sessions as far as the server lets them in. Returns those, and the statuses of the others.
+fn four_hundred(server: &Server) -> (Vec<Raw>, Vec<u16>) {
+    let request = opening("/echo", "");
+    let mut refused = Vec::new();
+    let mut sessions = Vec::new();
+    for _ in 0..400 {
+        let stream = server.raw();
+        let kept = stream.try_clone().expect("a clone of a socket");
+        match status_of(&Server::exchange_over(stream, request.as_bytes())) {
+            101 => sessions.push(Raw { stream: kept }),
+            status => refused.push(status),
+        }
+    }
+    (sessions, refused)
+}
+
+/// Whether a session echoes.
+#[track_caller]
+fn echoes(session: &mut Raw) {
+    session.send(&frame(0x81, b"here?"));
+    assert_eq!(session.frame(), Some((0x81, b"here?".to_vec())));
+}
+
+#[test]
+fn four_hundred_clients_of_256_descriptors_are_served_or_told_to_come_back() {
+    let site = Site::with(&["echo_wsh"]);
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "ulimit -n 256 && exec \"$@\"", "sh"]);
+    let server = Server::bare(&site).args(["-p", "0", "-w", "handlers"]);
+    let server = server.within(shell).start();
+
+    for _ in 0..3 {
+        let began = Instant::now();
+        let (mut sessions, refused) = four_hundred(&server);
+        assert!(sessions.len() >= 100, "{}", sessions.len());
+        assert!(refused.iter().all(|status| *status == 503), "{refused:?}");
+        sessions.iter_mut().for_each(echoes);
+        let seconds = usize::try_from(began.elapsed().as_secs()).expect("it is small") + 1;
+        let lines = server.count_lines(&["handshake"]) + server.count_lines(&["accept"]);
+        assert!((1..=3 * seconds + 3).contains(&lines), "{}", server.log());
+
+        drop(sessions);
+        eventually("a new client is let in", || {
+            server.handshake_status("/echo") == 101
+        });
+    }
+    assert_eq!(server.find_line(&["cannot accept"]), None);
+}
+
+#[test]
+fn without_descriptors_sessions_go_on_and_clients_that_wait_are_served_afterwards() {
+    let site = Site::with(&["echo_wsh"]);
+    let server = bound(Server::bare(&site).args(["-p", "0", "-w", "handlers"])).start();
+    let mut session = server.connect("/echo");
+    let none = WithoutDescriptors::begin(&server);
+
+    let request = opening("/echo", "");
+    let mut waiting: Vec<TcpStream> = (0..40).map(|_| server.raw()).collect();
+    for stream in &mut waiting {
+        stream.write_all(request.as_bytes()).expect("sending");
+    }
+    server.line(&["cannot accept"]);
+    let (began, ticks) = (Instant::now(), server.processor_ticks());
+    while began.elapsed() < Duration::from_secs(2) {
+        assert_eq!(session.ask("still there"), "still there");
+        thread::sleep(Duration::from_millis(50));
+    }
+    let ticks = server.processor_ticks() - ticks;
+    let hundredths = began.elapsed().as_millis() / 10;
+    assert!(
+        u128::from(ticks) * 5 < hundredths,
+        "{ticks} of {hundredths}"
+    );
+    assert_eq!(server.count_lines(&["cannot accept"]), 1);
+    for stream in &mut waiting {
+        assert_eq!(come(stream), None, "it waits");
+    }
+
+    if !none.end() {
+        return;
+    }
+    for stream in waiting {
+        assert_eq!(status_of(&Server::exchange_over(stream, b"")), 101);
+    }
+    assert_eq!(session.ask("still there"), "still there");
 }

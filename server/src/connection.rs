@@ -176,7 +176,7 @@ impl Accepted {
             Ok(address) => address,
             Err(reply) => {
                 drop((config, permit));
-                return turn_away(socket, peer, is_tls, server, reply);
+                return turn_away(socket, peer, network, is_tls, server, reply);
             }
         };
         // Connections that were accepted before may give way by now, since they were polled.
@@ -185,7 +185,7 @@ impl Accepted {
         drop(config);
         let Some(permit) = permit else {
             let reply = Reply::Full(FullOf::Connections);
-            return turn_away(socket, peer, is_tls, server, reply);
+            return turn_away(socket, peer, network, is_tls, server, reply);
         };
         let mut guard = ConnectionGuard::new(permit, alive);
         guard.count_for_address(address);
@@ -251,12 +251,13 @@ impl Arrived {
 fn turn_away(
     socket: std::net::TcpStream,
     peer: Peer,
+    network: Network,
     is_tls: bool,
     server: Arc<Server>,
     reply: Reply,
 ) -> MaybeFuture<Option<Box<Session>>> {
-    let permit = server.admission.refusal();
-    let (Some(permit), Ok(socket)) = (permit, TcpStream::from_std(socket)) else {
+    let entry = server.admission.refusal(network);
+    let (Some(mut entry), Ok(socket)) = (entry, TcpStream::from_std(socket)) else {
         let refusals = &server.refusals;
         refusals.log_unanswered(&peer, &reply, UnansweredEnd::Silent);
         return MaybeFuture::Ready(None);
@@ -267,27 +268,37 @@ fn turn_away(
         refusals.log_unanswered(&peer, &reply, UnansweredEnd::Alert);
     }
     MaybeFuture::wait_for(async move {
-        match is_tls {
-            // A new socket has room for it.
-            true => {
-                let _ = transport.write_all(&INTERNAL_ERROR).await;
-                reply::end_unanswered(&mut transport, &server.stopping).await;
+        let answer = async {
+            match is_tls {
+                // A new socket has room for it.
+                true => {
+                    let _ = transport.write_all(&INTERNAL_ERROR).await;
+                    reply::end_unanswered(&mut transport, &server.stopping).await;
+                }
+                false => {
+                    let limits = server.config.load().limits.clone();
+                    // A server that is full lives, and a supervisor that asks must not start it anew.
+                    let probe = health::probe_of_refused(&mut transport, &limits);
+                    let (reply, is_head) = match server.stopping.unless_begun(probe).await.flatten()
+                    {
+                        Some((answer, is_head)) => (Reply::Health(answer), is_head),
+                        None => {
+                            server.log_refusal(&peer, None, &reply);
+                            (reply, false)
+                        }
+                    };
+                    reply.send(&mut transport, is_head, &server.stopping).await;
+                }
             }
-            false => {
-                let limits = server.config.load().limits.clone();
-                // A server that is full lives, and a supervisor that asks must not start it anew.
-                let probe = health::probe_of_refused(&mut transport, &limits);
-                let (reply, is_head) = match server.stopping.unless_begun(probe).await.flatten() {
-                    Some((answer, is_head)) => (Reply::Health(answer), is_head),
-                    None => {
-                        server.log_refusal(&peer, None, &reply);
-                        (reply, false)
-                    }
-                };
-                reply.send(&mut transport, is_head, &server.stopping).await;
-            }
+        };
+        // A peer that has its answer and does not close, or says nothing, gives way to the next one.
+        tokio::select! {
+            biased;
+            () = answer => {}
+            () = entry.evicted() => {}
         }
-        drop((transport, permit));
+        drop(transport);
+        drop(entry);
         None
     })
 }

@@ -10,7 +10,7 @@ use tracing::warn;
 use self::handshake_rate::HandshakeRate;
 use crate::auth::network::Network;
 use crate::config::Limits;
-use crate::connection::eviction::EvictionQueue;
+use crate::connection::eviction::{EvictionQueue, QueueEntry};
 use crate::connection::log_rate::LogRateLimit;
 use crate::connection::reply::{FullOf, Reply};
 use crate::metrics::Meters;
@@ -36,6 +36,7 @@ pub(crate) struct Admission {
     rate: HandshakeRate,
     /// Connections over the limit that are being answered 503.
     refused: Permits,
+    turned_away: EvictionQueue,
     /// Connections whose request head is not whole, or whose password is not compared.
     unjudged: EvictionQueue,
     /// Connections that have their answer and do not close.
@@ -54,6 +55,7 @@ impl Admission {
             handshakes: Permits::default(),
             rate: HandshakeRate::new(),
             refused: Permits::default(),
+            turned_away: EvictionQueue::default(),
             unjudged: EvictionQueue::default(),
             answered: EvictionQueue::default(),
             evictions: LogRateLimit::new(1),
@@ -135,17 +137,16 @@ impl Admission {
     /// The evicted connection closes its descriptor in its next poll.
     pub(crate) fn make_room(&self, newcomer: Network, limits: &Limits) -> Option<Permit> {
         self.connection(limits).or_else(|| {
-            let is_evicted = self.evict_any(newcomer, limits);
+            let is_evicted = self.evict_any(newcomer);
             is_evicted.then(|| self.connections.take_anyway())
         })
     }
 
     /// Evicts the oldest connection that waits and loses least; false when there is none.
-    pub(crate) fn evict_any(&self, newcomer: Network, limits: &Limits) -> bool {
-        let share = share(limits);
+    pub(crate) fn evict_any(&self, newcomer: Network) -> bool {
         // A connection that has its answer loses nothing.
-        let evicted = self.answered.evict(newcomer, share);
-        let evicted = evicted.or_else(|| self.unjudged.evict(newcomer, share));
+        let evicted = self.answered.evict(newcomer);
+        let evicted = evicted.or_else(|| self.unjudged.evict(newcomer));
         if evicted.is_some() {
             self.tell_eviction("connections_max");
         }
@@ -166,7 +167,7 @@ impl Admission {
         }
         let permit = self.handshakes.take(limits.pending_handshakes_max);
         let permit = permit.or_else(|| {
-            let evicted = self.unjudged.evict(network, share(limits))?;
+            let evicted = self.unjudged.evict(network)?;
             self.tell_eviction("pending_handshakes_max");
             evicted
         });
@@ -187,9 +188,11 @@ impl Admission {
         self.files.taken()
     }
 
-    /// A permit to answer 503 to a connection over the limit.
-    pub(crate) fn refusal(&self) -> Option<Permit> {
-        self.refused.take(REFUSED_MAX)
+    /// A place among the connections over the limit that are answered. Where all are taken, one of them is evicted.
+    pub(crate) fn refusal(&self, network: Network) -> Option<QueueEntry> {
+        let permit = self.refused.take(REFUSED_MAX);
+        let permit = permit.or_else(|| self.turned_away.evict(network).flatten())?;
+        Some(self.turned_away.enter(network, Some(permit)))
     }
 
     /// The queue of connections whose request is not judged yet: its head is not whole, or its password is not
@@ -233,11 +236,6 @@ fn default_share(is_loopback: bool, all: usize, kept: usize) -> usize {
         true => usize::MAX,
         false => (all / 4).min(all.saturating_sub(kept)).max(1),
     }
-}
-
-/// Connections that one network may keep in a queue while any connection is evicted.
-fn share(limits: &Limits) -> usize {
-    limits.connections_max.min(limits.pending_handshakes_max) / 4
 }
 
 /// Connections over the limit that are answered at a time. Each takes one of the reserved descriptors.

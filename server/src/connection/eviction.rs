@@ -4,6 +4,7 @@
 //! it has its answer and does not close. It leaves the queue by itself, or is evicted for a newcomer, which gets its permit.
 //! A connection whose session begins in its first poll is never in a queue.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -49,9 +50,9 @@ impl EvictionQueue {
     }
 
     /// Evicts a connection for one of the network `newcomer` and returns the permit that was kept for it, if there was one;
-    /// `None` when the queue is empty. A network that has more than `share` entries loses one of its own.
-    pub(crate) fn evict(&self, newcomer: Network, share: usize) -> Option<Option<Permit>> {
-        let evicted = self.lock().evict(newcomer, share);
+    /// `None` when the queue is empty. The network that has most entries loses one.
+    pub(crate) fn evict(&self, newcomer: Network) -> Option<Option<Permit>> {
+        let evicted = self.lock().evict(newcomer);
         evicted.map(|kept| kept.permit)
     }
 
@@ -126,18 +127,21 @@ impl<T> Queue<T> {
         Some(value)
     }
 
-    /// Removes the oldest entry of the networks that are over their share, the newcomer counted in. If
-    /// no network is, removes the oldest of all.
+    /// Removes the oldest entry of the network that has most entries, the newcomer counted in. If each has one, removes
+    /// the oldest of all. So an attacker from some addresses closes its own connections before one of another address.
     ///
-    /// Unix sockets and trusted proxies have no share that they could exceed, since behind them are many clients.
-    fn evict(&mut self, newcomer: Network, share: usize) -> Option<T> {
-        let over_share = self.by_network.iter().filter(|(network, numbers)| {
-            let newcomers = usize::from(**network == newcomer);
-            **network != Network::Shared && numbers.len() + newcomers > share
+    /// Unix sockets and trusted proxies never have too many, since behind them are many clients.
+    fn evict(&mut self, newcomer: Network) -> Option<T> {
+        let networks = self.by_network.iter();
+        let counted = networks.filter(|(network, _)| **network != Network::Shared);
+        let counted = counted.map(|(network, numbers)| {
+            let newcomers = usize::from(*network == newcomer);
+            (numbers.len() + newcomers, Reverse(numbers.first().copied()))
         });
-        let oldest_over_share = over_share.filter_map(|(_, numbers)| numbers.first()).min();
-        let oldest = oldest_over_share.or_else(|| self.all.keys().next());
-        self.remove(*oldest?)
+        let most = counted.max().filter(|(count, _)| *count > 1);
+        let oldest = most.and_then(|(_, Reverse(first))| first);
+        let oldest = oldest.or_else(|| self.all.keys().next().copied());
+        self.remove(oldest?)
     }
 }
 
@@ -152,23 +156,40 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_goes_first_and_a_network_over_its_share_loses_its_own() {
+    fn the_network_with_most_loses_its_oldest_and_where_each_has_one_the_oldest_goes() {
         let mut queue = Queue::default();
         let [a, b, c] = [1, 2, 3].map(Network::V4);
         for (network, name) in [(b, "b1"), (a, "a1"), (a, "a2"), (c, "c1"), (a, "a3")] {
             queue.push(network, name);
         }
 
-        for (newcomer, share, evicted) in [
-            (c, 2, Some("a1")), // a has three
-            (c, 2, Some("b1")), // none has more than two
-            (a, 2, Some("a2")), // a would have three
-            (c, 9, Some("c1")),
-            (c, 1, Some("a3")),
-            (c, 1, None),
+        for (newcomer, evicted) in [
+            (c, Some("a1")), // a has three
+            (b, Some("b1")), // b would have two as well, and its first is older
+            (a, Some("a2")), // a would have three
+            (b, Some("c1")), // each has one
+            (c, Some("a3")),
+            (c, None),
         ] {
-            assert_eq!(queue.evict(newcomer, share), evicted);
+            assert_eq!(queue.evict(newcomer), evicted);
         }
+    }
+
+    #[test]
+    fn attackers_of_some_addresses_do_not_evict_a_connection_of_another_one() {
+        let mut queue = Queue::default();
+        let healthy = queue.push(Network::V4(0), 0);
+        for number in 1..=20 {
+            queue.push(Network::V4(1 + number % 10), number);
+        }
+
+        for number in 0..1_000 {
+            let attacker = Network::V4(1 + number % 10);
+            queue.evict(attacker);
+            queue.push(attacker, number);
+        }
+
+        assert_eq!(queue.remove(healthy), Some(0));
     }
 
     #[test]
@@ -189,7 +210,7 @@ mod tests {
             (Network::Shared, Some("unix1")),
             (Network::Shared, Some("unix2")),
         ] {
-            assert_eq!(queue.evict(newcomer, 1), evicted);
+            assert_eq!(queue.evict(newcomer), evicted);
         }
     }
 
@@ -200,14 +221,14 @@ mod tests {
         let mut first = queue.enter(network("10.0.0.1"), permits.take(2));
         let second = queue.enter(network("10.0.0.2"), permits.take(2));
 
-        let permit = queue.evict(network("10.0.0.3"), 9).flatten();
+        let permit = queue.evict(network("10.0.0.3")).flatten();
 
         first.evicted().await;
         assert!(first.leave().is_none());
         assert!(permit.is_some());
         assert!(permits.take(2).is_none(), "no more permits than there are");
         assert!(second.leave().is_some(), "the second was not evicted");
-        assert!(queue.evict(network("10.0.0.3"), 9).is_none());
+        assert!(queue.evict(network("10.0.0.3")).is_none());
         drop(permit);
         assert!(permits.take(1).is_some(), "both permits are back");
     }
@@ -217,7 +238,7 @@ mod tests {
         let permits = crate::sessions::permits::Permits::default();
         let queue = EvictionQueue::default();
         drop(queue.enter(network("10.0.0.1"), permits.take(1)));
-        assert!(queue.evict(network("10.0.0.1"), 0).is_none());
+        assert!(queue.evict(network("10.0.0.1")).is_none());
         assert!(permits.take(1).is_some());
         assert!(queue.lock().by_network.is_empty());
     }
@@ -243,15 +264,14 @@ mod tests {
                         prop_assert_eq!(queue.remove(number), None);
                     }
                     _ => {
-                        let share = number % 4;
                         let has = |wanted: Network| {
                             let of_it = list.iter().filter(|(_, network)| *network == wanted);
                             of_it.count() + usize::from(wanted == network)
                         };
-                        let at = list.iter().position(|(_, network)| has(*network) > share);
-                        let at = at.or((!list.is_empty()).then_some(0));
+                        let most = list.iter().map(|(_, network)| has(*network)).max();
+                        let at = list.iter().position(|(_, network)| Some(has(*network)) == most);
                         let expected = at.map(|at| list.remove(at).0);
-                        prop_assert_eq!(queue.evict(network, share), expected);
+                        prop_assert_eq!(queue.evict(network), expected);
                     }
                 }
                 prop_assert_eq!(queue.all.len(), list.len());

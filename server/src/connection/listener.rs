@@ -216,10 +216,9 @@ async fn accept(
             }
             AcceptAction::EvictAndPause { pause, is_logged } => {
                 // Something else has taken the descriptors that `connections_max` counts on.
-                let limits = &server.config.load().limits;
-                server.admission.evict_any(UNKNOWN_NETWORK, limits);
+                server.admission.evict_any(UNKNOWN_NETWORK);
                 if is_logged {
-                    warn!(%error, "cannot accept; trying again, every second in the end");
+                    warn!(%error, "cannot accept; trying again, every half second in the end");
                 }
                 tokio::time::sleep(pause).await;
             }

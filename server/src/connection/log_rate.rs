@@ -1,4 +1,4 @@
-//! A limit of log lines a second: some are written, and one more line counts the rest.
+//! A limit of log lines a second: some are written, and one line of the next second counts the rest.
 //!
 //! Peers can cause these lines, which must neither fill a disk nor hide what matters.
 
@@ -44,7 +44,7 @@ impl LogRateLimit {
 
     fn take_count(&self) -> u64 {
         let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::take(&mut window.counted)
+        window.take_count(Instant::now())
     }
 }
 
@@ -70,6 +70,11 @@ enum LineDecision {
 
 impl Window {
     fn step(&mut self, now: Instant, lines_max: u32) -> LineDecision {
+        // The line with the count comes before any other one.
+        if self.counted > 0 {
+            self.counted += 1;
+            return LineDecision::Count;
+        }
         let began = match self.began {
             Some(began) if now < began + SECOND => began,
             _ => {
@@ -82,13 +87,17 @@ impl Window {
             self.logged += 1;
             return LineDecision::Log;
         }
-        self.counted += 1;
-        match self.counted {
-            1 => LineDecision::CountFirst {
-                until: began + SECOND,
-            },
-            _ => LineDecision::Count,
+        self.counted = 1;
+        LineDecision::CountFirst {
+            until: began + SECOND,
         }
+    }
+
+    /// The count, which is logged `now` as the first line of a second.
+    fn take_count(&mut self, now: Instant) -> u64 {
+        self.began = Some(now);
+        self.logged = 1;
+        std::mem::take(&mut self.counted)
     }
 }
 
@@ -112,15 +121,16 @@ mod tests {
         }
         assert_eq!(window.counted, 10);
 
-        // The next second begins before the count is logged.
-        assert_eq!(window.step(until, 3), LineDecision::Log);
+        // The next second begins before the count is logged, and the count is one of its lines.
+        assert_eq!(window.step(until, 3), LineDecision::Count);
+        assert_eq!(window.take_count(until), 11);
         for _ in 1..3 {
             assert_eq!(window.step(until, 3), LineDecision::Log);
         }
+        let until = until + SECOND;
         assert_eq!(
-            window.step(until, 3),
-            LineDecision::Count,
-            "one count for both"
+            window.step(until - SECOND / 2, 3),
+            LineDecision::CountFirst { until }
         );
     }
 }

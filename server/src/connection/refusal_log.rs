@@ -24,6 +24,10 @@ use crate::transport::tls::HandshakeFault;
 #[derive(Debug)]
 pub(crate) struct RefusalLog {
     lines: Arc<LogRateLimit>,
+    /// Lines for connections of addresses that have too many, and for those of which the server has too many. A flood
+    /// causes one line a second, and hides no other refusal.
+    of_addresses: Arc<LogRateLimit>,
+    of_all: Arc<LogRateLimit>,
     warnings: Arc<LogRateLimit>,
     unread_clients: Arc<LogRateLimit>,
     /// The newest warnings and when they were logged. A page that tries again and again causes one
@@ -45,6 +49,8 @@ impl RefusalLog {
     pub(crate) fn new(meters: Arc<Meters>) -> RefusalLog {
         RefusalLog {
             lines: LogRateLimit::new(LINES_MAX),
+            of_addresses: LogRateLimit::new(1),
+            of_all: LogRateLimit::new(1),
             warnings: LogRateLimit::new(LINES_MAX),
             unread_clients: LogRateLimit::new(1),
             warned: Mutex::default(),
@@ -63,15 +69,21 @@ impl RefusalLog {
         config: &Config,
     ) {
         self.count(reply);
-        self.log_line(peer, path, Some(reply.status()), || {
-            let reason = reply.reason();
-            match (reply, meant()) {
-                (Reply::NoRoute, Some(meant)) => {
-                    format!("{reason}; did you mean `{meant}`?").into()
+        self.log_line(
+            self.lines_of(reply),
+            peer,
+            path,
+            Some(reply.status()),
+            || {
+                let reason = reply.reason();
+                match (reply, meant()) {
+                    (Reply::NoRoute, Some(meant)) => {
+                        format!("{reason}; did you mean `{meant}`?").into()
+                    }
+                    _ => reason,
                 }
-                _ => reason,
-            }
-        });
+            },
+        );
         let way_out = match reply {
             Reply::OriginRefused(refusal) => origin_way_out(refusal, config),
             Reply::HostRefused(host) => host_way_out(host, config),
@@ -81,7 +93,7 @@ impl RefusalLog {
         if self.is_new(&way_out) {
             let line = || warn_of(reply, &way_out);
             self.warnings.log(line, |refused| {
-                warn!(refused, "more origins or hosts refused")
+                warn!(refused, "more origins, hosts or addresses refused")
             });
         }
     }
@@ -89,14 +101,16 @@ impl RefusalLog {
     /// Logs that the handler has the connection of `peer` closed without an answer.
     pub(crate) fn log_abort(&self, peer: &Peer, path: &str) {
         self.meters.handshakes.count("handler_aborted");
-        self.log_line(peer, Some(path), None, || "the handler aborts".into());
+        self.log_line(&self.lines, peer, Some(path), None, || {
+            "the handler aborts".into()
+        });
     }
 
     /// Logs that the handler answers `peer` in bytes of its own and wants no session.
     pub(crate) fn log_raw(&self, peer: &Peer, path: &str) {
         self.meters.handshakes.count("handler_answered");
         let reason = "the handler answers in bytes of its own";
-        self.log_line(peer, Some(path), None, || reason.into());
+        self.log_line(&self.lines, peer, Some(path), None, || reason.into());
     }
 
     /// Logs why the connection of `peer` ends without the answer that it would get otherwise.
@@ -106,12 +120,12 @@ impl RefusalLog {
             UnansweredEnd::Alert => format!("ended by a TLS alert: {}", reply.reason()).into(),
             UnansweredEnd::Silent => format!("ended without an answer: {}", reply.reason()).into(),
         };
-        self.log_line(peer, None, None, reason);
+        self.log_line(self.lines_of(reply), peer, None, None, reason);
     }
 
     /// Logs why the connection of `peer` is closed without a byte.
     pub(crate) fn log_closed(&self, peer: &Peer, why: impl Display) {
-        self.log_line(peer, None, None, || {
+        self.log_line(&self.lines, peer, None, None, || {
             format!("closed without an answer: {why}").into()
         });
     }
@@ -143,7 +157,9 @@ impl RefusalLog {
     /// Logs why `peer` gets no further than the TLS handshake.
     pub(crate) fn log_tls(&self, peer: &Peer, fault: &HandshakeFault) {
         self.meters.handshakes.count("tls_failed");
-        self.log_line(peer, None, None, || format!("TLS: {fault}").into());
+        self.log_line(&self.lines, peer, None, None, || {
+            format!("TLS: {fault}").into()
+        });
     }
 
     /// Counts a refusal, and the limit that it is for.
@@ -154,8 +170,20 @@ impl RefusalLog {
         }
     }
 
+    /// The limit of lines for this kind of refusal.
+    fn lines_of(&self, reply: &Reply) -> &Arc<LogRateLimit> {
+        match reply {
+            Reply::Full(FullOf::Address { .. }) | Reply::TooManyHandshakes => &self.of_addresses,
+            Reply::Full(FullOf::Connections | FullOf::Handshakes | FullOf::HandshakeRate) => {
+                &self.of_all
+            }
+            _ => &self.lines,
+        }
+    }
+
     fn log_line(
         &self,
+        lines: &Arc<LogRateLimit>,
         peer: &Peer,
         path: Option<&str>,
         status: Option<u16>,
@@ -170,8 +198,7 @@ impl RefusalLog {
                 "handshake refused"
             );
         };
-        self.lines
-            .log(line, |refused| info!(refused, "more handshakes refused"));
+        lines.log(line, |refused| info!(refused, "more handshakes refused"));
     }
 
     /// Whether this warning was not logged within the last seconds.

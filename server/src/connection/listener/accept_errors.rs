@@ -102,7 +102,7 @@ impl AcceptErrors {
             Fault::Connection | Fault::Other => {
                 self.pause = PAUSE_MAX;
                 AcceptAction::Pause {
-                    pause: PAUSE_MAX,
+                    pause: PAUSE_OTHER,
                     is_logged: is_first,
                 }
             }
@@ -116,7 +116,10 @@ const GONE_MAX: u32 = 1000;
 /// A shortage that comes and goes is logged once in that time.
 const LOGGED_AGAIN: Duration = Duration::from_secs(10);
 const PAUSE_MIN: Duration = Duration::from_millis(10);
-const PAUSE_MAX: Duration = Duration::from_secs(1);
+/// The longest pause after a shortage. Within a second after it is over, connections are accepted again.
+const PAUSE_MAX: Duration = Duration::from_millis(500);
+/// The pause after an error that no pause is known to help.
+const PAUSE_OTHER: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
@@ -128,7 +131,7 @@ mod tests {
     }
 
     fn pause(is_logged: bool) -> AcceptAction {
-        let pause = PAUSE_MAX;
+        let pause = PAUSE_OTHER;
         AcceptAction::Pause { pause, is_logged }
     }
 
@@ -152,7 +155,7 @@ mod tests {
             errors.step(Fault::Shortage, began + Duration::from_millis(ms))
         };
         assert_eq!(shortage(&mut errors, 0), evict(10, true));
-        for ms in [20, 40, 80, 160, 320, 640, 1000, 1000] {
+        for ms in [20, 40, 80, 160, 320, 500, 500] {
             assert_eq!(shortage(&mut errors, 1), evict(ms, false));
         }
 
@@ -186,7 +189,7 @@ mod tests {
         let (now, mut errors) = (Instant::now(), AcceptErrors::new());
         assert_eq!(errors.step(Fault::Other, now), pause(true));
         assert_eq!(errors.step(Fault::Other, now), pause(false));
-        assert_eq!(errors.step(Fault::Shortage, now), evict(1000, false));
+        assert_eq!(errors.step(Fault::Shortage, now), evict(500, false));
         assert_eq!(errors.step(Fault::Listener, now), AcceptAction::EndProcess);
     }
 }
