@@ -1,5 +1,6 @@
 //! The tests that this program runs, a file for each subject.
 
+pub(crate) mod admin;
 pub(crate) mod bombs;
 pub(crate) mod clock;
 pub(crate) mod configs;

@@ -67,11 +67,13 @@ impl Checks {
             errors,
             p99,
             longest,
+            longest_at,
         } = probe;
         let figure = format!(
-            "prober: {echoes} echoes, {errors} errors, p99 {}, longest {}",
+            "prober: {echoes} echoes, {errors} errors, p99 {}, longest {} at {:.1} s",
             ms(p99),
-            ms(longest)
+            ms(longest),
+            longest_at.as_secs_f64()
         );
         self.holds(figure, errors == 0 && echoes > 0 && p99 < P99_MAX);
     }

@@ -48,8 +48,9 @@ pub(crate) fn run(lab: &Lab, checks: &mut Checks) -> Result<()> {
         ..logs::on_a_small_disk()
     };
     let mut server = Server::start(&lab.artifacts, &setup)?;
-    // What so many sessions take once stays with the server.
-    drop(Swarm::opened(server.port, "/echo", plan.idle)?);
+    // What as many connections as there will be take once stays with the server.
+    let most = plan.idle + plan.slow_heads + TOGETHER + 1_000;
+    drop(Swarm::opened(server.port, "/echo", most)?);
     std::thread::sleep(Duration::from_secs(2));
     let mut idle = Swarm::opened(server.port, "/echo", plan.idle)?;
 
@@ -118,7 +119,7 @@ fn attack(lab: &Lab, server: &Server, plan: &Plan, checks: &mut Checks) -> Resul
                 Ok((format!("{} Pings", flooded.pings), true))
             }),
             scope.spawn(move || {
-                let filled = readers::fill(server, 100, time)?;
+                let filled = readers::fill(port, 100, time)?;
                 let said = format!(
                     "{} MiB to 100 slow readers, {} let go",
                     filled.published >> 20,
@@ -176,9 +177,9 @@ fn attack(lab: &Lab, server: &Server, plan: &Plan, checks: &mut Checks) -> Resul
 /// What an attack found, and whether it is as it should be.
 type Finding = (String, bool);
 
-/// Opens and closes sessions, a thousand at a time.
+/// Opens and closes sessions, so many at a time.
 fn churn(port: u16, plan: &Plan) -> Result<Finding> {
-    let together = plan.churn.min(1_000);
+    let together = plan.churn.min(TOGETHER);
     let began = Instant::now();
     for _ in 0..plan.churn * plan.rounds / together {
         let mut begun = Vec::with_capacity(together);
@@ -223,3 +224,6 @@ fn run_out(lab: &Lab, time: Duration) -> Result<Finding> {
     );
     Ok((said, own.faults().is_empty()))
 }
+
+/// Sessions of the churn that are open at a time.
+const TOGETHER: usize = 1_000;

@@ -22,6 +22,8 @@ pub(crate) struct Probe {
     pub(crate) errors: usize,
     pub(crate) p99: Duration,
     pub(crate) longest: Duration,
+    /// How long after the start the longest one was.
+    pub(crate) longest_at: Duration,
 }
 
 impl Prober {
@@ -51,7 +53,7 @@ impl Prober {
         BufReader::new(stdout).read_line(&mut line)?;
         self.child.wait()?;
         let numbers: Vec<u64> = line.split_whitespace().flat_map(str::parse).collect();
-        let [echoes, errors, p99, longest] = numbers[..] else {
+        let [echoes, errors, p99, longest, longest_at] = numbers[..] else {
             return Err(format!("the prober says `{line}`").into());
         };
         Ok(Probe {
@@ -59,6 +61,7 @@ impl Prober {
             errors: errors as usize,
             p99: Duration::from_micros(p99),
             longest: Duration::from_micros(longest),
+            longest_at: Duration::from_micros(longest_at),
         })
     }
 }
@@ -85,11 +88,20 @@ pub(crate) fn probe(port: u16) -> Result<()> {
     });
 
     let mut took = Vec::new();
-    let (mut errors, mut next) = (0, Instant::now());
+    let began = Instant::now();
+    let (mut errors, mut next) = (0, began);
+    let (mut longest, mut longest_at) = (0, 0);
     while !is_over.load(Ordering::Relaxed) {
         let asked = Instant::now();
         match echo(port, &mut peer, took.len()) {
-            Ok(()) => took.push(asked.elapsed().as_micros() as u64),
+            Ok(()) => {
+                let micros = asked.elapsed().as_micros() as u64;
+                if micros > longest {
+                    longest = micros;
+                    longest_at = (asked - began).as_micros();
+                }
+                took.push(micros);
+            }
             Err(error) => {
                 eprintln!("prober: {error}");
                 errors += 1;
@@ -102,8 +114,7 @@ pub(crate) fn probe(port: u16) -> Result<()> {
     took.sort_unstable();
     let place = (took.len() * 99).div_ceil(100).saturating_sub(1);
     let p99 = took.get(place).copied().unwrap_or_default();
-    let longest = took.last().copied().unwrap_or_default();
-    println!("{} {errors} {p99} {longest}", took.len());
+    println!("{} {errors} {p99} {longest} {longest_at}", took.len());
     Ok(())
 }
 

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
 
-use crate::checks::{Checks, under_attack};
+use crate::checks::{Checks, ms, under_attack};
 use crate::server::{Server, Setup};
 use crate::wire::{connect_from, opening, read_answer, status_of};
 use crate::{Lab, Result};
@@ -37,6 +38,11 @@ pub(crate) fn passwords(lab: &Lab, checks: &mut Checks) -> Result<()> {
                 shut_out += usize::from(ask(2, "ann:tea")? != 404);
             }
         }
+        let (difference, deviation) = timing(lab, &ask)?;
+        checks.holds(
+            format!("a wrong password of a user and of none differ by {difference:.2} of a standard deviation of {}", ms(deviation)),
+            difference < 1.0,
+        );
         let answers: Vec<String> = statuses
             .iter()
             .map(|(status, count)| format!("{count} × {status}"))
@@ -57,6 +63,33 @@ pub(crate) fn passwords(lab: &Lab, checks: &mut Checks) -> Result<()> {
         );
         Ok(())
     })
+}
+
+/// Guesses for a user that exists and for one that does not, in turn, from addresses that have guesses left. Returns the
+/// difference of their means in standard deviations, and the larger standard deviation.
+fn timing(lab: &Lab, ask: &impl Fn(u8, &str) -> Result<u16>) -> Result<(f64, Duration)> {
+    let mut took = [Vec::new(), Vec::new()];
+    for last in 10..lab.either(70, 20) {
+        for number in 0..10 {
+            let user = ["ann", "zed"][number % 2];
+            let asked = Instant::now();
+            if ask(last, &format!("{user}:wrong {number}"))? != 401 {
+                return Err("a guess of a fresh address is not answered 401".into());
+            }
+            took[number % 2].push(asked.elapsed().as_secs_f64());
+        }
+    }
+    let [(known, spread), (unknown, other)] = took.map(|times| {
+        let count = times.len() as f64;
+        let mean = times.iter().sum::<f64>() / count;
+        let variance = times.iter().map(|it| (it - mean).powi(2)).sum::<f64>() / count;
+        (mean, variance.sqrt())
+    });
+    let deviation = f64::max(spread, other);
+    Ok((
+        (known - unknown).abs() / deviation,
+        Duration::from_secs_f64(deviation),
+    ))
 }
 
 fn base64(bytes: &[u8]) -> String {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::checks::{Checks, mib, ms, under_attack};
 use crate::server::{Server, Setup};
 use crate::swarm::{Came, Swarm};
-use crate::wire::{BINARY, FIN, Peer, frame};
+use crate::wire::{BINARY, FIN, Peer, exchange, frame};
 use crate::{Lab, Result};
 
 /// Each reads a kibibyte a second of a topic that a writer fills.
@@ -20,7 +20,7 @@ pub(crate) fn slow(lab: &Lab, checks: &mut Checks) -> Result<()> {
     let server = Server::start(&lab.artifacts, &setup)?;
     under_attack(&server, checks, |checks| {
         let before = server.usage()?.resident_bytes;
-        let filled = fill(&server, READERS, time)?;
+        let filled = fill(server.port, READERS, time)?;
         let growth = mib(server.usage()?.peak_bytes) - mib(before);
         checks.holds(
             format!("{READERS} readers held {growth:.1} MiB at most"),
@@ -44,9 +44,9 @@ pub(crate) struct Filled {
 }
 
 /// Publishes as fast as the server takes it, to readers of a kibibyte a second. A reader that is let go comes back.
-pub(crate) fn fill(server: &Server, readers: usize, time: Duration) -> Result<Filled> {
-    let (port, path) = (server.port, "/fan?topic=flood");
-    let before = let_go(server);
+pub(crate) fn fill(port: u16, readers: usize, time: Duration) -> Result<Filled> {
+    let path = "/fan?topic=flood";
+    let before = let_go(port)?;
     let mut slow: VecDeque<Peer> = VecDeque::new();
     let mut writer = Swarm::opened(port, path, 1)?;
     let message = frame(FIN | BINARY, &[7; 32 * 1024]);
@@ -82,22 +82,28 @@ pub(crate) fn fill(server: &Server, readers: usize, time: Duration) -> Result<Fi
             });
         }
     }
+    drop(writer);
     // One that is let go has the time of `close_timeout_ms` to take what was sent before.
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + Duration::from_secs(15);
     while filled.let_go < readers && Instant::now() < deadline {
-        std::thread::sleep(Duration::from_millis(100));
-        filled.let_go = let_go(server) - before;
+        std::thread::sleep(Duration::from_millis(500));
+        filled.let_go = let_go(port)? - before;
     }
     Ok(filled)
 }
 
-/// How many sessions of the topic have ended, by the access lines. Their clients have not read so far.
-fn let_go(server: &Server) -> usize {
-    let log = server.log();
-    let ends = log
+/// How many sessions have been closed because their peer did not keep up, by the metrics: with little room, a reader takes
+/// minutes to come to the end of its connection, and the log may be full.
+fn let_go(port: u16) -> Result<usize> {
+    let metrics = exchange(
+        port,
+        b"GET /.wshd/metrics HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    )?;
+    let closed = metrics
         .lines()
-        .filter(|it| it.contains("session closed") && it.contains("path=/fan"));
-    ends.count()
+        .filter(|it| it.starts_with(CLOSED) && it.contains(SLOW));
+    let counts = closed.filter_map(|it| it.rsplit(' ').next()?.parse::<f64>().ok());
+    Ok(counts.sum::<f64>() as usize)
 }
 
 /// How long a publication takes to reach all its subscribers, without and with one that does not read.
@@ -167,5 +173,7 @@ fn publish(swarm: &mut Swarm) -> Result<Duration> {
     Ok(began.elapsed())
 }
 
+const CLOSED: &str = "wshd_sessions_ended_total";
+const SLOW: &str = "cause=\"outbound_bytes_max\"";
 const READERS: usize = 100;
 const ROUNDS: usize = 11;
