@@ -171,7 +171,7 @@ pub(crate) fn cases() -> Vec<Case> {
         case(45, "SIGTERM with 10,000 sessions", "1001 or 1012 for all, 99 of 100 close cleanly; exit 0 within 30 s; a second one ends it within 1 s; after SIGKILL the port is bound again within 1 s",
             Run(signals::stop), &["tests/stopping.rs", "a_second_signal_ends_it_at_once"]),
         case(46, "50 upgrades of the binary under 500 connections a second", "none refused",
-            NotBuilt("no upgrade of the binary yet"), &[]),
+            Held, &["upgrades_under_load_refuse_no_connection_and_lose_no_session", "tests/upgrades.rs"]),
         case(47, "The log's disk is full, its file moved, its pipe not read", "sessions go on; what is lost is counted; it recovers",
             Run(logs::full_disk), &["tests/log_file.rs", "tests/logging.rs"]),
         case(48, "A busy port, no permission, the socket of a dead and of a live server", "a clear error and exit code; a live socket stays",
