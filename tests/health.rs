@@ -137,3 +137,24 @@ fn a_server_that_is_full_lives_and_is_not_ready() {
         assert_eq!(session.ask("hello"), "hello");
     }
 }
+
+#[test]
+fn a_server_that_is_asked_too_often_lives() {
+    let site = Site::with(&["echo_wsh"]);
+    for limit in ["handshakes_per_s_max", "handshakes_per_address_per_s_max"] {
+        site.write("config.toml", &format!("[limits]\n{limit} = 1\n"));
+        let server = Server::start(&site);
+
+        // Nearly all of these are beyond the limit, and none is logged as refused.
+        for line in ["GET", "HEAD"].repeat(10) {
+            let request = format!("{line} /.wshd/health HTTP/1.0\r\n\r\n");
+            let answer = server.exchange(request.as_bytes());
+            assert_eq!(status_of(&answer), 200, "{limit}: {answer}");
+            assert_eq!(answer.ends_with("alive\n"), line == "GET", "{answer}");
+        }
+        assert_eq!(server.count_lines(&["handshake refused"]), 0);
+        let mut statuses = (0..5).map(|_| server.handshake_status("/echo"));
+        assert!(statuses.any(|status| status == 503 || status == 429));
+        server.line(&["handshake refused", limit]);
+    }
+}

@@ -202,13 +202,17 @@ impl Admission {
     }
 
     /// Waits for the end of `answer`, which sends a peer of `network` its answer. Meanwhile the connection may be
-    /// evicted, since a peer that has its answer and does not close loses nothing.
-    pub(crate) async fn unless_evicted(&self, network: Network, answer: impl Future<Output = ()>) {
+    /// evicted, since a peer that has its answer and does not close loses nothing. `None` if it was.
+    pub(crate) async fn unless_evicted<T>(
+        &self,
+        network: Network,
+        answer: impl Future<Output = T>,
+    ) -> Option<T> {
         let mut entry = self.answered.enter(network, None);
         tokio::select! {
             biased;
-            () = answer => {}
-            () = entry.evicted() => {}
+            answered = answer => Some(answered),
+            () = entry.evicted() => None,
         }
     }
 

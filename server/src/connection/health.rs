@@ -76,15 +76,20 @@ impl Probe {
 }
 
 /// The answer to the probe that comes over a connection for which there is no place, and whether it is for a HEAD. `None` if
-/// something else comes, or nothing comes soon.
+/// something else comes, or nothing comes soon. `received` is what has come already.
 pub(super) async fn probe_of_refused(
     transport: &mut Transport,
+    mut received: Vec<u8>,
     limits: &Limits,
 ) -> Option<(HealthAnswer, bool)> {
-    let mut received = Vec::new();
-    let deadline = HeadDeadline::of(Instant::now(), limits);
-    let read = head_reader::read(transport, &mut received, limits, deadline);
-    let end = timeout(PROBE_TIMEOUT, read).await.ok()?.ok()?;
+    let end = match head_reader::end(&received, 0, limits).ok()? {
+        Some(end) => end,
+        None => {
+            let deadline = HeadDeadline::of(Instant::now(), limits);
+            let read = head_reader::read(transport, &mut received, limits, deadline);
+            timeout(PROBE_TIMEOUT, read).await.ok()?.ok()?
+        }
+    };
     received.truncate(end);
     let request = HttpRequest::parse(received, limits).ok()?;
     let answer = Probe::of(&request)?.answer(&request, Readiness::Overloaded)?;

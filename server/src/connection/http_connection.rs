@@ -22,6 +22,7 @@ use super::files::{self, Caching, Documents, TransferTimeouts};
 use super::forwarded::{self, Forwarded};
 use super::handshake::answer::AcceptedHandshake;
 use super::head_reader::{self, HeadDeadline, Unread};
+use super::health;
 use super::maybe_future::MaybeFuture;
 use super::metrics_page;
 use super::next_step::{FileRequest, NextStep};
@@ -190,6 +191,7 @@ impl HttpConnection {
                         refusals.log_unanswered(&self.peer, &reply, end);
                         return self.end_unanswered().await;
                     }
+                    NextStep::RefuseUnread(reply) => Box::pin(self.refuse_unread(reply)).await,
                     NextStep::Refuse { reply, path } => {
                         self.server.log_refusal(&self.peer, path.as_deref(), &reply);
                         NextStep::Reply(reply)
@@ -250,7 +252,7 @@ impl HttpConnection {
             .handshake(self.network(), &self.limits);
         let permit = match permit {
             Ok(permit) => permit,
-            Err(what) => return NextStep::refuse(Reply::Full(what), None),
+            Err(what) => return NextStep::RefuseUnread(Reply::Full(what)),
         };
         if self.transport.is_handshaking() {
             return NextStep::ReadHead(permit);
@@ -259,6 +261,27 @@ impl HttpConnection {
             Ok(Some(end)) => self.judge(end, permit),
             Ok(None) => NextStep::ReadHead(permit),
             Err(reply) => NextStep::refuse(reply, None),
+        }
+    }
+
+    /// Refuses a connection for which there is no place among the opening handshakes. A probe is answered: a server
+    /// that has much to do lives, and a supervisor that asks must not start it anew.
+    async fn refuse_unread(&mut self, reply: Reply) -> NextStep {
+        // The handshake of TLS would take more than what the server is short of.
+        if self.transport.is_handshaking() {
+            return NextStep::refuse(reply, None);
+        }
+        let received = std::mem::take(&mut self.received);
+        let network = self.network();
+        let probe = health::probe_of_refused(&mut self.transport, received, &self.limits);
+        let probe = self.server.stopping.unless_begun(probe);
+        match self.server.admission.unless_evicted(network, probe).await {
+            Some(Some(Some((answer, is_head)))) => {
+                self.is_head_request = is_head;
+                NextStep::Reply(Reply::Health(answer))
+            }
+            Some(_) => NextStep::refuse(reply, None),
+            None => NextStep::Close,
         }
     }
 

@@ -39,6 +39,8 @@ pub(super) enum NextStep {
         /// `None` where the request could not be read.
         path: Option<String>,
     },
+    /// Refuse a connection of which no request was judged, unless it is a probe's.
+    RefuseUnread(Reply),
     /// Send what the handler answers in bytes of its own, without a session to follow.
     SendRaw { reply: RawReply, path: String },
     /// Answer in plain text a peer that does not speak TLS where it has to.
