@@ -3,6 +3,7 @@
 //! `WSHD_LONG=1 cargo test -p wshd --test integration stopping -- --nocapture` stops a server with 10,000 sessions, and says
 //! when they were told.
 
+use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -60,6 +61,101 @@ fn sessions_are_closed_when_the_time_for_load_balancers_is_over() {
 
     assert_eq!(client.close_code(), 1001);
     assert_eq!(server.wait(SOON).code(), Some(0));
+}
+
+/// What is read until the server ends the connection. It must not reset it.
+#[track_caller]
+fn read_to_the_end(mut socket: std::net::TcpStream) -> String {
+    let mut answer = Vec::new();
+    socket
+        .read_to_end(&mut answer)
+        .expect("an answer and no reset");
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[test]
+fn clients_that_connect_while_the_server_stops_are_answered_and_none_is_reset() {
+    let site = Site::with(&["echo_wsh"]);
+    site.write("config.toml", "[limits]\nclose_timeout_ms = 100\n");
+    let mut server = Server::start(&site);
+    // All of them wait to be accepted when the signal comes.
+    server.signal("STOP");
+    let mut clients: Vec<_> = (0..200).map(|_| server.raw()).collect();
+    let (whole, late) = clients.split_at_mut(150);
+    for socket in whole {
+        let request = opening("/echo", "");
+        socket.write_all(request.as_bytes()).expect("a request");
+    }
+    server.signal("TERM");
+
+    server.signal("CONT");
+
+    for socket in late {
+        let request = opening("/echo", "");
+        socket.write_all(request.as_bytes()).expect("a request");
+    }
+    for socket in clients {
+        let answer = read_to_the_end(socket);
+        match status_of(&answer) {
+            503 => assert!(answer.contains("\r\nRetry-After: "), "{answer}"),
+            // It was accepted before the stop.
+            status => assert_eq!(status, 101, "{answer}"),
+        }
+    }
+    assert_eq!(server.wait(SOON).code(), Some(0));
+}
+
+#[test]
+fn a_client_whose_request_is_under_way_when_the_server_stops_is_told_when_to_come_back() {
+    let site = Site::with(&["echo_wsh"]);
+    let mut server = Server::start(&site);
+    let mut client = server.raw();
+    let request = opening("/echo", "");
+    let (first, rest) = request.split_at(20);
+    client.write_all(first.as_bytes()).expect("half a request");
+    assert_eq!(server.handshake_status("/echo"), 101);
+
+    server.signal("TERM");
+    server.line(&["stopping", "sessions="]);
+    client.write_all(rest.as_bytes()).expect("the rest");
+
+    let answer = read_to_the_end(client);
+    assert_eq!(status_of(&answer), 503, "{answer}");
+    assert!(answer.contains("\r\nRetry-After: "), "{answer}");
+    assert_eq!(server.wait(SOON).code(), Some(0));
+}
+
+#[test]
+fn a_request_with_a_body_that_is_refused_by_a_server_that_stops_gets_its_answer() {
+    let site = Site::with(&["echo_wsh"]);
+    let mut server = Server::start(&site);
+    server.signal("STOP");
+    let mut client = server.raw();
+    server.signal("TERM");
+    server.signal("CONT");
+
+    // The body is more than what is read with the head.
+    let head = "POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 300000\r\n\r\n";
+    client.write_all(head.as_bytes()).expect("a head");
+    client.write_all(&[b'x'; 300_000]).expect("a body");
+
+    let answer = read_to_the_end(client);
+    assert!([405, 503].contains(&status_of(&answer)), "{answer}");
+    assert_eq!(server.wait(SOON).code(), Some(0));
+}
+
+#[test]
+fn a_client_that_says_nothing_holds_up_a_stop_for_a_moment_only() {
+    let site = Site::with(&["echo_wsh"]);
+    let mut server = Server::start(&site);
+    let silent = server.raw();
+    assert_eq!(server.handshake_status("/echo"), 101);
+
+    server.signal("TERM");
+
+    assert_eq!(server.wait(SOON).code(), Some(0));
+    assert_eq!(read_to_the_end(silent), "");
+    server.says(&["stopped waiting for connections"], 0);
 }
 
 /// How one session ended, as its client saw it.

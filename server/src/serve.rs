@@ -26,8 +26,8 @@ use crate::config::document_root::{self, NoPages};
 use crate::config::{Config, Endpoint};
 use crate::connection::admission::Admission;
 use crate::connection::authentication::Authenticator;
-use crate::connection::listener::Listeners;
 use crate::connection::listener::binding::ListenError;
+use crate::connection::listener::{ListenerEnd, Listeners};
 use crate::connection::overlay::Overlay;
 use crate::connection::refusal_log::RefusalLog;
 use crate::connection::server::Server;
@@ -278,11 +278,15 @@ impl Serving {
                 }
                 self.stop.send_replace(true);
                 // A client that is told to leave may connect again at once, and must find no listener then.
-                let _ = tokio::time::timeout(LISTENERS_END, self.listeners.end()).await;
+                // Those that wait to be accepted are answered, for the end of their socket would reset them.
+                let end = self.listeners.end(ListenerEnd::WhenEmpty);
+                let _ = tokio::time::timeout(LISTENERS_END, end).await;
                 drain::drain(Dismissal::STOPPING, &self.shared, &server, &mut ended).await;
             }
             StopReason::Upgraded => {
-                let _ = tokio::time::timeout(LISTENERS_END, self.listeners.end()).await;
+                let _ =
+                    tokio::time::timeout(LISTENERS_END, self.listeners.end(ListenerEnd::AtOnce))
+                        .await;
                 // Requests that this process has accepted have no other one to go to.
                 let answered = async {
                     drain::answer_all(&connections, &self.shared, &server).await;

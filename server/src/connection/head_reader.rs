@@ -22,6 +22,8 @@ pub(super) enum Unread {
     NoTls(HandshakeFault),
     /// It did not come in time.
     TooSlow,
+    /// It did not come before the server stopped.
+    Stopped,
 }
 
 /// By when a request head must be whole, which is later for one that keeps coming.
@@ -58,6 +60,11 @@ impl HeadDeadline {
         let ms = (bytes as u64).saturating_mul(1_000) / per_s.max(1);
         Duration::from_millis(ms).min(self.timeout)
     }
+}
+
+/// How long a server that stops waits for heads that are not whole, so that clients that have just connected get an answer.
+pub(super) fn time_at_stop(limits: &Limits) -> Duration {
+    TIME_AT_STOP_MAX.min(Duration::from_millis(limits.stop_timeout_ms / 2))
 }
 
 /// Reads what the peer has sent by now, which often is its whole request.
@@ -134,6 +141,8 @@ pub(super) fn end(received: &[u8], before: usize, limits: &Limits) -> Result<Opt
 
 /// Bytes that one read of a head asks for.
 const READ_BYTES: usize = 1024;
+/// See [`time_at_stop`].
+const TIME_AT_STOP_MAX: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {

@@ -286,7 +286,7 @@ impl HttpConnection {
     }
 
     /// Reads until the head is whole. Meanwhile the connection gives way when permits are short, and
-    /// a server that stops does not wait for it.
+    /// a server that stops waits only a moment for it, so that a client that has just connected is answered.
     async fn read_head(&mut self, permit: Permit) -> NextStep {
         let unjudged = self.server.admission.unjudged();
         let mut entry = unjudged.enter(self.network(), Some(permit));
@@ -296,7 +296,9 @@ impl HttpConnection {
             biased;
             read = head_reader::read(transport, received, &self.limits, deadline) => read,
             () = entry.evicted() => return NextStep::Close,
-            () = self.server.stopping.begun() => return NextStep::Close,
+            () = self.server.stopping.begun_for(head_reader::time_at_stop(&self.limits)) => {
+                Err(Unread::Stopped)
+            }
         };
         let Some(permit) = entry.leave() else {
             return NextStep::Close;
@@ -313,7 +315,8 @@ impl HttpConnection {
             }
             Err(Unread::NoTls(fault)) => NextStep::GiveUpTls(fault),
             // A peer that says nothing is told nothing.
-            Err(Unread::TooSlow) if self.received.is_empty() => NextStep::Close,
+            Err(Unread::TooSlow | Unread::Stopped) if self.received.is_empty() => NextStep::Close,
+            Err(Unread::Stopped) => NextStep::refuse(Reply::Stopping, None),
             Err(Unread::TooSlow) => NextStep::refuse(Reply::TooSlow, None),
         }
     }
@@ -504,6 +507,6 @@ mod tests {
     fn a_connection_that_has_to_wait_takes_little_memory() {
         // `pending_handshakes_max` of them may wait at a time.
         let bytes = future_bytes(HttpConnection::run);
-        assert!(bytes <= 1_368, "{bytes}");
+        assert!(bytes <= 1_416, "{bytes}");
     }
 }

@@ -11,7 +11,6 @@ use std::io;
 use std::net::TcpStream;
 use std::os::fd::AsFd;
 use std::path::Path;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -65,7 +64,7 @@ enum SocketOrigin {
 
 /// How a listener ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum ListenerEnd {
+pub(crate) enum ListenerEnd {
     /// Another listener goes on with the socket, and with the connections that wait there.
     AtOnce,
     /// The socket is closed, and would reset the connections that wait to be accepted. So they are accepted first.
@@ -174,24 +173,24 @@ fn accept_now(socket: &Socket) -> io::Result<(TcpStream, Peer)> {
     Ok((socket.into(), peer))
 }
 
-/// Accepts until the server stops, or until `end` comes. Every connection holds a clone of `alive` while it lasts.
+/// Accepts until `end` comes. Every connection holds a clone of `alive` while it lasts.
 async fn accept(
     listener: Listener,
     server: Arc<Server>,
     alive: mpsc::Sender<()>,
     mut end: oneshot::Receiver<ListenerEnd>,
 ) {
-    // Made once, since each connection would pay for another one.
-    let stopping = server.stopping.clone();
-    let mut stopped = pin!(stopping.begun());
     let mut errors = AcceptErrors::new();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            () = &mut stopped => return,
             end = &mut end => {
                 if end == Ok(ListenerEnd::WhenEmpty) {
-                    while let Ok((socket, peer)) = accept_now(listener.socket()) {
+                    // As many as can wait at one moment. Without a bound, a flood of new ones would be waited for.
+                    for _ in 0..=u16::MAX {
+                        let Ok((socket, peer)) = accept_now(listener.socket()) else {
+                            return;
+                        };
                         serve(&listener, socket, peer, &server, &alive);
                     }
                 }

@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 use tokio::time::timeout_at;
 
 use self::header::{HeaderFault, ProxyClient, ProxyHeader};
-use super::Arrived;
 use super::maybe_future::MaybeFuture;
 use super::reply::Reply;
 use super::request::Proxied;
+use super::{Arrived, head_reader};
 use crate::session::Session;
 
 /// Reads the header, if it has come, and goes on with what the client has sent. Otherwise waits for it as long as an opening
@@ -32,11 +32,19 @@ pub(super) fn begin(mut arrived: Arrived) -> MaybeFuture<Option<Box<Session>>> {
 }
 
 async fn wait(mut arrived: Arrived) -> Option<Box<Session>> {
-    let timeout_ms = arrived.server.config.load().limits.handshake_timeout_ms;
+    let (timeout_ms, time_at_stop) = {
+        let limits = &arrived.server.config.load().limits;
+        let time_at_stop = head_reader::time_at_stop(limits);
+        (limits.handshake_timeout_ms, time_at_stop)
+    };
     let deadline = Instant::now() + Duration::from_millis(timeout_ms);
     let stopping = arrived.server.stopping.clone();
     let read = timeout_at(deadline.into(), read_header(&mut arrived));
-    let read = stopping.unless_begun(read).await?;
+    let read = tokio::select! {
+        biased;
+        read = read => read,
+        () = stopping.begun_for(time_at_stop) => return None,
+    };
     let refusals = &arrived.server.refusals;
     let header = match read {
         Ok(Ok(header)) => header,

@@ -459,10 +459,13 @@ pub(super) async fn end_unanswered(transport: &mut Transport, stopping: &Stoppin
 }
 
 /// Reads and drops bytes until the peer closes. To close over unread bytes would reset the connection,
-/// and the peer might lose its answer. A server that stops does not wait for the peer to close.
+/// and the peer might lose its answer. A server that stops waits only a moment for the peer to close.
 pub(super) async fn linger(socket: &TcpStream, stopping: &Stopping) -> std::io::Result<()> {
-    let dropped = drop_bytes(socket, LINGER_BYTES_MAX);
-    stopping.unless_begun(dropped).await.unwrap_or(Ok(()))
+    tokio::select! {
+        biased;
+        dropped = drop_bytes(socket, LINGER_BYTES_MAX) => dropped,
+        () = stopping.begun_for(STOPPED_LINGER) => Ok(()),
+    }
 }
 
 /// Reads and drops so many bytes of a socket, or fewer when the peer closes before. With TLS they are ciphertext.
@@ -488,5 +491,7 @@ const BEARER: &str = "Bearer realm=\"wshd\"";
 const BEARER_AFTER_A_TOKEN: &str = "Bearer realm=\"wshd\", error=\"invalid_token\"";
 /// How long an answer may take, the wait for the peer to close included.
 const SEND_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a server that stops waits for a peer that has its answer to close.
+const STOPPED_LINGER: Duration = Duration::from_millis(500);
 /// Bytes that are read of a peer that has its answer.
 const LINGER_BYTES_MAX: usize = 1024 * 1024;

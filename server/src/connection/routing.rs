@@ -40,6 +40,9 @@ pub(super) fn route(
     if let Some(probe) = Probe::of(&request) {
         return answer_probe(probe, request, server);
     }
+    if server.stopping.has_begun() {
+        return NextStep::refuse(Reply::Stopping, Some(request.target.path));
+    }
     let is_loopback_only =
         server.is_loopback_only.load(Ordering::Relaxed) && !request.is_of_no_browser(peer);
     let config = server.config.load();

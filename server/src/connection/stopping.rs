@@ -1,6 +1,9 @@
 //! How connections learn that the server stops.
 
+use std::time::Duration;
+
 use tokio::sync::watch;
+use tokio::time::sleep;
 
 /// Tells whether the server stops.
 #[derive(Clone, Debug)]
@@ -17,6 +20,18 @@ impl Stopping {
     pub(crate) async fn begun(&self) {
         let mut stopping = self.0.clone();
         let _ = stopping.wait_for(|stops| *stops).await;
+    }
+
+    /// Whether the server stops.
+    pub(crate) fn has_begun(&self) -> bool {
+        *self.0.borrow() || self.0.has_changed().is_err()
+    }
+
+    /// Ends when the server has been stopping for so long, or so long after this call if it stops already.
+    pub(crate) async fn begun_for(&self, time: Duration) {
+        self.begun().await;
+        // In a box, so that it takes no memory of connections before the stop.
+        Box::pin(sleep(time)).await;
     }
 
     /// The result of `work`; `None` if the server stops before `work` is done.

@@ -16,8 +16,8 @@ use crate::shared::Shared;
 /// Closes every session, in batches so that their peers do not all come back at one moment. `ended` ends with the last
 /// connection.
 ///
-/// Connections without a session see the stop by themselves. A request that is not complete ends at once, a
-/// handshake that waits for its handler is answered 503, a download ends when it makes no progress.
+/// Connections without a session see the stop by themselves. A request that is not complete has a moment more, and a new
+/// one or a handshake that waits for its handler is answered 503. A download ends when it makes no progress.
 pub(super) async fn drain(
     dismissal: Dismissal,
     shared: &Shared,

@@ -174,24 +174,30 @@ impl Listeners {
         state.spare.retain(Listener::is_of_systemd);
     }
 
-    /// Accepts nothing more, and closes every socket. Ends when that is done.
-    pub(crate) async fn end(&self) {
+    /// Accepts nothing more, and closes every socket. Ends when that is done. With [`ListenerEnd::WhenEmpty`],
+    /// connections that wait are accepted first, but for those that systemd keeps for the next server.
+    pub(crate) async fn end(&self, end: ListenerEnd) {
         let mut loops = {
             let mut state = self.lock();
-            state.open.clear();
+            for it in state.open.drain(..) {
+                let end = match it.listener.is_of_systemd() {
+                    true => ListenerEnd::AtOnce,
+                    false => end,
+                };
+                it.end(end);
+            }
             state.spare.clear();
             match std::mem::replace(&mut state.accepting, Accepting::Ended) {
                 Accepting::Yes { loops, .. } => loops,
                 Accepting::No | Accepting::Ended => return,
             }
         };
-        // With their sender gone, the loops end at once.
         while loops.join_next().await.is_some() {}
     }
 
     /// Like [`end`](Self::end), from a thread outside the runtime. Waits for at most `limit`.
     pub(crate) fn end_within(&self, limit: Duration) {
-        let end = async { tokio::time::timeout(limit, self.end()).await };
+        let end = async { tokio::time::timeout(limit, self.end(ListenerEnd::AtOnce)).await };
         let _ = self.runtime.block_on(end);
     }
 
