@@ -241,9 +241,7 @@ impl Serving {
         );
         // Both are there until the end, so that an operator can see a stop.
         tokio::spawn(network::run(admin.clone()));
-        if let Some(listener) = admin_listener {
-            tokio::spawn(listener.run(admin));
-        }
+        let admin_socket = admin_listener.map(|it| tokio::spawn(it.run(admin)));
         let urls = Urls::of(self.listeners.endpoints().iter());
         let has_pages = self.has_pages();
         let connections = alive.downgrade();
@@ -300,6 +298,11 @@ impl Serving {
         // This blocks while plugins shut down. The runtime has nothing else to do.
         if !self.control.stop() {
             warn!("the thread that loads handlers does not end, leaving without it");
+        }
+        // The process may leave before the runtime drops its tasks, and the file of the socket would stay.
+        if let Some(socket) = admin_socket {
+            socket.abort();
+            let _ = socket.await;
         }
     }
 }
