@@ -330,6 +330,22 @@ fn a_reload_keeps_counts_and_each_load_and_reading_is_counted() {
 }
 
 #[test]
+fn the_most_connections_are_those_that_the_limit_of_open_files_allows() {
+    let site = Site::with(&["echo_wsh"]);
+    let shell = "ulimit -n 400 && exec \"$@\"";
+    let mut limited = Command::new("sh");
+    limited.args(["-c", shell, "sh"]);
+    let server = Server::builder(&site).within(limited).start();
+
+    let warning = server.line(&["the limit of open files allows fewer connections"]);
+    let (_, allowed) = warning.split_once(" connections=").expect("how many");
+    let allowed = allowed.split(' ').next().expect("a number");
+
+    let allowed = allowed.parse().expect("a number");
+    shows(&server, &[("wshd_connections_max", allowed)]);
+}
+
+#[test]
 fn the_time_of_a_slow_callback_shows_in_its_range() {
     let site = Site::with(&["stuck_wsh", "echo_wsh"]);
     let server = Server::start(&site);

@@ -73,7 +73,7 @@ impl Admin {
             "admin_socket": self.socket.as_ref().map(|it| it.to_string_lossy()),
             "connections": {
                 "open": self.server.admission.open_connections(),
-                "max": config.limits.connections_max.min(self.shared.descriptors.capacity()),
+                "max": self.server.admission.connections_max(&config.limits),
             },
             "sessions": handlers.iter().map(Listed::sessions).sum::<usize>(),
             "handlers": {

@@ -84,7 +84,7 @@ impl Admission {
     }
 
     /// Connections that there may be now, as the configuration and the limit of open files allow.
-    fn connections_max(&self, limits: &Limits) -> usize {
+    pub(crate) fn connections_max(&self, limits: &Limits) -> usize {
         let room = self
             .descriptors
             .capacity()

@@ -24,7 +24,7 @@ fn write_server(page: &mut Exposition, snapshot: &Snapshot) {
     page.family("wshd_build_info", Gauge, "The version of the server; the value is always 1.");
     page.sample("wshd_build_info", &[("version", snapshot.version)], 1);
     page.single("wshd_connections", Gauge, "Open connections, those without a session included.", snapshot.connections);
-    page.single("wshd_connections_max", Gauge, "The limit connections_max.", snapshot.connections_max);
+    page.single("wshd_connections_max", Gauge, "Connections that there may be, as connections_max and the limit of open files allow.", snapshot.connections_max);
     page.single("wshd_overload_level", Gauge, "What is done against an overload of memory: 0 nothing, 1 refuse new sessions, 2 give memory back, 3 close sessions.", snapshot.overload_level);
     counts(page, "wshd_connections_accepted_total", "Accepted connections, by what carries them.", "transport", &snapshot.accepted);
     page.single("wshd_pending_handshakes", Gauge, "Opening handshakes that are under way.", snapshot.pending_handshakes);

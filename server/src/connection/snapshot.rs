@@ -115,7 +115,9 @@ impl Snapshot {
             version: env!("CARGO_PKG_VERSION"),
             uptime_ms: Moment::now().ms_since(Moment::ORIGIN),
             connections: server.admission.open_connections(),
-            connections_max: server.config.load().limits.connections_max,
+            connections_max: server
+                .admission
+                .connections_max(&server.config.load().limits),
             overload_level: server.overload.level() as u8,
             pending_handshakes: server.admission.pending_handshakes(),
             downloads: server.admission.downloads(),
