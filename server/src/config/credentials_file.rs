@@ -7,7 +7,7 @@ use std::path::Path;
 use data_encoding::HEXLOWER_PERMISSIVE;
 
 use super::fault::{ConfigError, ConfigFault, CredentialFault, What};
-use super::source::Place;
+use super::source::{Place, shown};
 use crate::auth::credentials::Token;
 use crate::auth::password_hash::PasswordHash;
 use crate::process::file_mode::exposure;
@@ -98,7 +98,7 @@ fn read(
     wanted: &'static str,
     mut take: impl FnMut(&str, &str, usize) -> Result<(), CredentialFault>,
 ) -> Result<Option<String>, ConfigError> {
-    let file = path.strip_prefix(working_dir).unwrap_or(path);
+    let file = shown(path, working_dir);
     let file = file.display().to_string();
     let mut faults = Vec::new();
     // Editors of other systems begin a text with it.

@@ -88,8 +88,7 @@ impl Source {
         path: &Path,
         working_dir: &Path,
     ) -> Result<Source, ConfigError> {
-        let shown = path.strip_prefix(working_dir).unwrap_or(path);
-        let file = shown.display().to_string();
+        let file = shown(path, working_dir).display().to_string();
         match String::from_utf8(content.bytes.clone()) {
             Ok(text) => Ok(Source {
                 exposure: exposure(path, &content.metadata),
@@ -145,6 +144,15 @@ impl Source {
     }
 }
 
+/// A file as messages name it: relative to the working directory, if it lies below that. Everything lies below `/`, in
+/// which a service manager starts a server, so there it is the whole path.
+pub(super) fn shown<'a>(path: &'a Path, working_dir: &Path) -> &'a Path {
+    match working_dir.parent() {
+        Some(_) => path.strip_prefix(working_dir).unwrap_or(path),
+        None => path,
+    }
+}
+
 /// The line without what follows its `=`, if its key may be that of a secret, however it is spelled.
 fn without_secret(line: &str) -> Cow<'_, str> {
     let secret = line
@@ -165,4 +173,21 @@ fn floor_char_boundary(text: &str, at: usize) -> usize {
         .rev()
         .find(|&at| text.is_char_boundary(at))
         .unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_named_from_the_working_directory_unless_that_is_the_root() {
+        for (working_dir, expected) in [
+            ("/etc", "wshd/config.toml"),
+            ("/srv", "/etc/wshd/config.toml"),
+            ("/", "/etc/wshd/config.toml"),
+        ] {
+            let shown = shown(Path::new("/etc/wshd/config.toml"), Path::new(working_dir));
+            assert_eq!(shown, Path::new(expected), "{working_dir}");
+        }
+    }
 }
