@@ -133,6 +133,14 @@ const ELSEWHERE: &[(&str, &str)] = &[
         "a_longer_queue_applies_to_a_socket_that_listens",
     ),
     (
+        "user",
+        "a_server_of_root_becomes_the_user_before_handlers_run",
+    ),
+    (
+        "group",
+        "a_server_of_root_becomes_the_user_before_handlers_run",
+    ),
+    (
         "every_address",
         "an_address_gets_tls_and_loses_it_without_a_restart",
     ),

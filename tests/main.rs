@@ -78,6 +78,7 @@ mod refused_plugins;
 mod relisten;
 mod replacements;
 mod requests;
+mod run_as;
 mod sending;
 mod sessions_max;
 mod signals;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 
 use crate::border::handler_context::Rights;
-use crate::border::trial::Bounds;
+use crate::border::trial::{self, Bounds};
 use crate::config::Config;
 use crate::config::document_root;
 use crate::logging;
@@ -16,6 +16,7 @@ use crate::plugin::inspect::inspect;
 use crate::plugin::refusal::Refusal;
 use crate::plugin::stage::Stage;
 use crate::plugin::trust;
+use crate::process::identity::{Identity, IdentityError};
 use crate::process::machine;
 use crate::reload::StartError;
 use crate::reload::content::read;
@@ -82,6 +83,22 @@ pub fn check(config: &Config) -> Result<CheckReport, StartError> {
     match TlsSettings::read(config) {
         Ok(tls) => report.judge_certificates(&tls),
         Err(error) => report.bad_tls = Some(error.to_string()),
+    }
+    let (user, group) = (config.user.as_deref(), config.group.as_deref());
+    match Identity::wanted(user, group) {
+        // What follows is judged as the server will find it, and no handler is tried with root's rights.
+        Ok(Some(identity)) => {
+            trial::end_helper();
+            if let Err(error) = identity.assume() {
+                report.bad.push(error.to_string());
+                return Ok(report);
+            }
+            trial::start_helper_again();
+        }
+        Ok(None) => {}
+        // Who checks need not be root.
+        Err(error @ IdentityError::NotRoot { .. }) => report.notes.push(error.to_string()),
+        Err(error) => report.bad.push(error.to_string()),
     }
     if let Err(error) = document_root::check(config) {
         report.bad.push(error.to_string());

@@ -86,6 +86,10 @@ pub struct Config {
     pub unix_mode: u32,
     /// The connections that may wait to be accepted at each endpoint.
     pub listen_backlog: u16,
+    /// The user that a server becomes that is started as root: a name or a number.
+    pub user: Option<String>,
+    /// The group that it becomes; `None` is that of `user`.
+    pub group: Option<String>,
     /// The host that a WebSocket's absolute target must name.
     pub validation_host: Option<String>,
     /// The port that a WebSocket's absolute target must name.
@@ -196,6 +200,15 @@ impl Config {
     pub fn tell_remarks(&self) {
         for remark in &self.remarks {
             warn!(error = %remark, "environment variable ignored");
+        }
+    }
+
+    /// The configuration with the log on stderr.
+    pub fn without_log_files(&self) -> Config {
+        Config {
+            log_file: None,
+            access_log_file: None,
+            ..self.clone()
         }
     }
 
@@ -458,6 +471,8 @@ impl Default for Config {
             tls: TlsConfig::default(),
             unix_mode: 0o660,
             listen_backlog: 1024,
+            user: None,
+            group: None,
             validation_host: None,
             validation_port: None,
             handlers_dir: PathBuf::from("handlers"),

@@ -13,6 +13,7 @@ use wshd::connection::overlay::Overlay;
 use wshd::dev::{self, Dev, Profile};
 use wshd::new::{self, NewError};
 use wshd::process::heap;
+use wshd::process::identity::Identity;
 use wshd::process::optional::{self, Optional, is_allowed};
 use wshd::process::passed_sockets::{self, PassedByService, PassedSocket};
 use wshd::runtime;
@@ -230,7 +231,18 @@ fn develop(
 /// Begins to log and to listen to signals. An error is the exit code.
 fn begin(config: &Config, hang_up: HangUp, stop_with_stdin: bool) -> Result<Signals, u8> {
     logging::init(config.log_level);
-    logging::set_files(config).map_err(|error| fail(FAILED, &error.to_string()))?;
+    // In `wshd dev`, where a hang-up stops, the server stays the user that builds.
+    let is_to_change = match hang_up {
+        HangUp::Stops => None,
+        HangUp::Rereads => Identity::wanted(config.user.as_deref(), config.group.as_deref())
+            .map_err(|error| fail(CONFIG, &error.to_string()))?,
+    };
+    // Root opens no file in a directory of another user, who could have it lead elsewhere.
+    let set = match is_to_change {
+        Some(_) => logging::set_files(&config.without_log_files()),
+        None => logging::set_files(config),
+    };
+    set.map_err(|error| fail(FAILED, &error.to_string()))?;
     config.tell_remarks();
     optional::tell();
     last_resort::begin(wshd::leave_at_once);

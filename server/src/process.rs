@@ -3,6 +3,7 @@
 pub(crate) mod clock;
 pub(crate) mod file_mode;
 pub mod heap;
+pub mod identity;
 pub(crate) mod machine;
 pub mod optional;
 pub mod passed_sockets;

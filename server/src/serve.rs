@@ -3,6 +3,7 @@
 mod closing_plan;
 mod drain;
 mod memory_limit;
+mod run_as;
 mod supervision;
 pub mod upgrade;
 mod urls;
@@ -23,10 +24,11 @@ use crate::admin::{Admin, network};
 use crate::auth;
 use crate::border::watchdog;
 use crate::config::document_root::{self, NoPages};
-use crate::config::{Config, Endpoint};
+use crate::config::{AdminSocket, Config, Endpoint};
 use crate::connection::admission::Admission;
 use crate::connection::authentication::Authenticator;
 use crate::connection::listener::binding::ListenError;
+use crate::connection::listener::socket_file::GiveFileError;
 use crate::connection::listener::{ListenerEnd, Listeners};
 use crate::connection::overlay::Overlay;
 use crate::connection::refusal_log::RefusalLog;
@@ -34,6 +36,8 @@ use crate::connection::server::Server;
 use crate::connection::stopping::Stopping;
 use crate::http::target::encode_path;
 use crate::last_resort;
+use crate::logging::LogFileError;
+use crate::process::identity::{Identity, IdentityError};
 use crate::process::passed_sockets::PassedSocket;
 use crate::reload::{Control, Relisten, Reread, Rereading, StartError};
 use crate::runtime::memory;
@@ -80,6 +84,15 @@ pub enum ServeError {
     /// The admin socket of the configuration cannot be made.
     #[error(transparent)]
     Admin(#[from] AdminSocketError),
+    /// The server cannot become the user of the configuration.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The file of a Unix socket cannot be given to that user.
+    #[error(transparent)]
+    GiveFile(GiveFileError),
+    /// That user cannot write a log file of the configuration.
+    #[error(transparent)]
+    LogFile(#[from] LogFileError),
     /// The system has no thread left.
     #[error("cannot start: {0}")]
     Thread(std::io::Error),
@@ -114,8 +127,25 @@ impl Serving {
         }
         // A busy port is an error before any handler runs.
         let listeners = Arc::new(Listeners::open(&config, passed)?);
-        let admin_listener = AdminListener::bind(&config, takes_over)?;
+        // A path that the server chooses depends on its user.
+        let is_chosen = config.admin_socket == AdminSocket::Automatic;
+        let mut admin_listener = match is_chosen {
+            true => None,
+            false => AdminListener::bind(&config, takes_over)?,
+        };
         let tls = TlsSettings::read(&config)?;
+        // What needs root is done, and no code of a plugin has run.
+        if overlay.is_none() {
+            match Identity::wanted(config.user.as_deref(), config.group.as_deref())? {
+                Some(identity) => {
+                    run_as::begin(&identity, &config, &listeners, admin_listener.as_ref())?;
+                }
+                None => run_as::tell_root(&config),
+            }
+        }
+        if is_chosen {
+            admin_listener = AdminListener::bind(&config, takes_over)?;
+        }
         tls.set_has_listener(listeners.endpoints().iter().any(Endpoint::is_tls));
         tls.tell();
         let connections_max = config.limits.connections_max;

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 use rustix::process::{Pid, geteuid, test_kill_process};
+use tracing::warn;
 
 /// A directory in which admin sockets may lie.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +54,17 @@ pub(crate) fn candidates() -> [Vec<PathBuf>; 2] {
     match directories.len() {
         1 => [found.concat(), Vec::new()],
         _ => found,
+    }
+}
+
+/// Makes the directory for services, if it is not there, for a server that is root and becomes this user.
+pub(crate) fn make_service_directory(user: u32, group: u32) {
+    // In a directory that is there already no more is made than its user can make.
+    if DirBuilder::new().mode(0o755).create(SERVICE).is_ok() {
+        let given = std::os::unix::fs::lchown(SERVICE, Some(user), Some(group));
+        if let Err(error) = given {
+            warn!(path = SERVICE, %error, "the directory for the admin socket cannot be given to `user`");
+        }
     }
 }
 

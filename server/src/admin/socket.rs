@@ -16,7 +16,7 @@ use super::connection::Door;
 use super::{Admin, connection, place};
 use crate::config::{AdminSocket, Config};
 use crate::connection::listener::binding::WhyNot;
-use crate::connection::listener::socket_file::{self, SocketFile};
+use crate::connection::listener::socket_file::{self, GiveFileError, SocketFile};
 use crate::connection::log_rate::LogRateLimit;
 use crate::sessions::peer::PeerProcess;
 
@@ -95,6 +95,11 @@ impl AdminListener {
             let path = self.path.display();
             warn!(%path, %error, "the admin socket stays where it was made, beside its path");
         }
+    }
+
+    /// Gives the socket's file to this user and this group.
+    pub(crate) fn give_file_to(&self, user: u32, group: u32) -> Result<(), GiveFileError> {
+        self.file.give_to(user, group)
     }
 
     pub(crate) fn path(&self) -> &Path {

@@ -20,7 +20,7 @@ mod passed;
 pub(crate) mod report;
 mod sentinels;
 
-pub(crate) use self::link::{be_helper_if_asked, start_helper};
+pub(crate) use self::link::{be_helper_if_asked, end_helper, start_helper, start_helper_again};
 
 use std::io::{self, Read};
 use std::net::Shutdown;

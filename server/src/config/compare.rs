@@ -8,6 +8,8 @@ impl Config {
     /// The keys in which `new` differs and that apply after a restart only.
     pub fn restart_needed(&self, new: &Config) -> Vec<&'static str> {
         [
+            ("user", self.user != new.user),
+            ("group", self.group != new.group),
             ("stage_dir", self.stage_dir != new.stage_dir),
             ("admin_socket", self.admin_socket != new.admin_socket),
             ("kind", self.engine != new.engine),

@@ -41,6 +41,26 @@ pub(crate) fn start_helper() {
     *HELPER.lock().unwrap_or_else(PoisonError::into_inner) = Some(helper.map(Arc::new));
 }
 
+/// Ends the helper, before any trial. To be followed by [`start_helper_again`].
+///
+/// It has the rights with which the process was started. When the process gives rights up, the helper must not keep them.
+pub(crate) fn end_helper() {
+    let mut current = HELPER.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(Ok(helper)) = &*current {
+        helper.end();
+        *current = Some(Err("it was ended".to_owned()));
+    }
+}
+
+/// Makes a helper that has the rights of the process as they are now, if there was one before.
+pub(crate) fn start_helper_again() {
+    let mut current = HELPER.lock().unwrap_or_else(PoisonError::into_inner);
+    if current.is_some() && is_allowed(Optional::Trial) {
+        let helper = Helper::spawn().map_err(|error| error.to_string());
+        *current = Some(helper.map(Arc::new));
+    }
+}
+
 /// Runs the helper until the process ends, if the process was started as one.
 pub(crate) fn be_helper_if_asked() {
     let mut arguments = std::env::args_os();

@@ -139,6 +139,9 @@ fn dev() -> clap::Command {
             "scan_dir",
             "allow_handlers_outside_root_dir",
             "trust",
+            // It stays the user that builds.
+            "user",
+            "group",
         ]))
 }
 

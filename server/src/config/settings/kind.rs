@@ -42,6 +42,8 @@ pub(in crate::config) enum ValueKind<T: 'static> {
     Origins(fn(&mut T, Origins, DecidedBy)),
     /// The name of one host, or an address.
     Host(fn(&mut T, String)),
+    /// The name or the number of a user or a group.
+    Account(fn(&mut T, String)),
     /// A list of addresses with their ports, and of paths; in the file only.
     Addresses(fn(&mut T, Vec<PlacedEndpoint>)),
     /// A set of addresses; in the file only.
@@ -138,6 +140,11 @@ impl<T: 'static> ValueKind<T> {
                     None => reader.unwanted(entry, ONE_HOST_WANTED, None),
                 }
             }
+            ValueKind::Account(set) => match entry.value.get_ref().as_str() {
+                Some(name) if is_account(name) => set(target, name.to_owned()),
+                Some(_) => reader.unwanted(entry, ACCOUNT_WANTED, None),
+                None => reader.wrong_type(entry, ACCOUNT_WANTED),
+            },
             ValueKind::Addresses(set) => {
                 if let Some(addresses) = lists::listen(reader, entry) {
                     set(target, addresses);
@@ -221,6 +228,10 @@ impl<T: 'static> ValueKind<T> {
                 Some(host) => set(target, host),
                 None => return Err(wrong_text(&lossy, ONE_HOST_WANTED)),
             },
+            ValueKind::Account(set) => match is_account(&lossy) {
+                true => set(target, lossy.into_owned()),
+                false => return Err(wrong_text(&lossy, ACCOUNT_WANTED)),
+            },
             ValueKind::Number { range, set } => {
                 let wanted = format!("a number from {} to {}", range.start(), range.end());
                 match parsed(&lossy, &wanted)? {
@@ -268,6 +279,10 @@ impl<T: 'static> ValueKind<T> {
             ValueKind::Host(_) => ValueParser::new(|text: &str| {
                 lists::one_host(text).ok_or_else(|| format!("wants {ONE_HOST_WANTED}"))
             }),
+            ValueKind::Account(_) => ValueParser::new(|text: &str| match is_account(text) {
+                true => Ok(text.to_owned()),
+                false => Err(format!("wants {ACCOUNT_WANTED}")),
+            }),
             ValueKind::Number { range, .. } => value_parser!(u64).range(range.clone()).into(),
             ValueKind::Interfaces(_) => ValueParser::new(ListenEntry::from_str),
             ValueKind::Secret(_) => ValueParser::string(),
@@ -297,6 +312,12 @@ fn level(reader: &mut Reader<'_>, entry: FileEntry<'_>) -> Option<LogLevel> {
     None
 }
 
+/// Whether it can be the name or the number of a user or a group.
+fn is_account(text: &str) -> bool {
+    let fits = |it: char| !it.is_whitespace() && !it.is_control() && !":/,".contains(it);
+    !text.is_empty() && text.chars().all(fits)
+}
+
 fn parsed<V: FromStr>(text: &str, wanted: &str) -> Result<V, WrongText> {
     text.parse().map_err(|_| wrong_text(text, wanted))
 }
@@ -310,6 +331,8 @@ fn wrong_text(found: &str, wanted: impl Into<String>) -> WrongText {
 
 /// What `listen` under `[admin]` wants, in words.
 const ADDRESS_WANTED: &str = "one address with a port, like `\"127.0.0.1:9997\"`";
+/// What `user` and `group` want, in words.
+const ACCOUNT_WANTED: &str = "a name like `\"wshd\"`, or a number like `\"998\"`";
 /// The word for no socket.
 const OFF: &str = "off";
 /// What `admin_socket` wants, in words.

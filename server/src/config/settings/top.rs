@@ -100,6 +100,33 @@ pub(in crate::config) const TOP: &[Setting<ConfigDraft>] = &[
         },
     },
     Setting {
+        name: "user",
+        about: "Become this user, if started as root, once the addresses are bound and before handlers run",
+        default: None,
+        key: Some(Applies::Restart),
+        flag: Some(Flag {
+            heading: Heading::Access,
+            value: "USER",
+            more: "A name or a number. The files of the log are opened by it, and it must be able to read what is read again: \
+                   handlers, keys of TLS, files of users. `root` says that the server is to stay root.",
+            ..LONG_ONLY
+        }),
+        kind: ValueKind::Account(|draft, user| draft.config.user = Some(user)),
+    },
+    Setting {
+        name: "group",
+        about: "Become this group together with the user",
+        default: None,
+        key: Some(Applies::Restart),
+        flag: Some(Flag {
+            heading: Heading::Access,
+            value: "GROUP",
+            more: "A name or a number. Without it, it is the group of the user. The user's other groups hold too.",
+            ..LONG_ONLY
+        }),
+        kind: ValueKind::Account(|draft, group| draft.config.group = Some(group)),
+    },
+    Setting {
         name: "validation_host",
         about: "Take a WebSocket's target that names a host only if it names this one",
         default: None,

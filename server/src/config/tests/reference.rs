@@ -74,12 +74,16 @@ fn page() -> String {
 fn flags_without_a_variable(page: &mut String) {
     let mut program = program();
     program.build();
-    let mut left_out = vec!["help", "version"];
-    left_out.extend(settings::flags().iter().map(|flag| flag.name));
+    let settings: Vec<_> = settings::flags().iter().map(|flag| flag.name).collect();
     let own = |command: &clap::Command, of: &str| {
-        let flags = command.get_arguments();
-        let flags = flags.filter(|flag| {
-            flag.get_long().is_some() && !left_out.contains(&flag.get_id().as_str())
+        // A command that reads no configuration may have a flag of its own with the name of a setting.
+        let is_configured = command
+            .get_arguments()
+            .any(|flag| flag.get_id() == "config");
+        let flags = command.get_arguments().filter(|flag| {
+            let id = flag.get_id().as_str();
+            let is_setting = is_configured && settings.contains(&id);
+            flag.get_long().is_some() && !is_setting && !["help", "version"].contains(&id)
         });
         let line = |flag: &clap::Arg| {
             let help = flag.get_help().map(ToString::to_string).unwrap_or_default();

@@ -95,6 +95,7 @@ fn of_setting<T>(section: Section, setting: &'static Setting<T>) -> Row {
         ValueKind::Hosts(_) => "`any`, or a list of hosts",
         ValueKind::Origins(_) => "`same-host`, `any`, or a list of origins",
         ValueKind::Host(_) => "a host",
+        ValueKind::Account(_) => "a name, or a number",
         ValueKind::Addresses(_) => "addresses with ports, and paths",
         ValueKind::Networks(_) => "a list of addresses",
         ValueKind::Mode(_) => "octal digits",
@@ -227,6 +228,8 @@ fn what_applies_after_a_restart_is_what_a_running_server_asks_one_for() {
     let before = Start::new().read(&[]);
     let mut after = before.clone();
     after.listen.pop();
+    after.user = Some("wshd".into());
+    after.group = Some("wshd".into());
     after.stage_dir = Some("/elsewhere".into());
     after.admin_socket = AdminSocket::Off;
 

@@ -16,7 +16,7 @@ use tracing::{info, warn};
 
 use super::binding::{Bound, ListenError, bind};
 use super::passed::{endpoints, listener_of, note_of};
-use super::socket_file::SocketFile;
+use super::socket_file::{GiveFileError, SocketFile};
 use super::{Listener, ListenerEnd, accept};
 use crate::config::{Config, Endpoint};
 use crate::connection::server::Server;
@@ -172,6 +172,12 @@ impl Listeners {
             file.claim();
         }
         state.spare.retain(Listener::is_of_systemd);
+    }
+
+    /// Gives the files of Unix sockets to this user and this group.
+    pub(crate) fn give_files_to(&self, user: u32, group: u32) -> Result<(), GiveFileError> {
+        let state = self.lock();
+        state.files().try_for_each(|file| file.give_to(user, group))
     }
 
     /// Accepts nothing more, and closes every socket. Ends when that is done. With [`ListenerEnd::WhenEmpty`],

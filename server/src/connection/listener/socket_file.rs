@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{FlockOperation, Mode, fchmod, flock};
+use rustix::fs::{AtFlags, FlockOperation, Gid, Mode, OFlags, Uid, chownat, fchmod, flock, open};
 use rustix::io::Errno;
 use socket2::{Domain, SockAddr, Socket, Type};
 use tracing::info;
@@ -25,6 +25,14 @@ pub(crate) struct SocketFile {
     identity: FileIdentity,
     /// Whether it stays, because another process has it or is to have it.
     is_left: AtomicBool,
+}
+
+/// Why the file of a socket cannot be given to another user.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot give the socket `{}` to the user of `user`: {error}", path.display())]
+pub struct GiveFileError {
+    path: PathBuf,
+    error: io::Error,
 }
 
 /// What tells a file from any other that lies at its path later. The system gives no other file this inode while
@@ -85,6 +93,28 @@ impl SocketFile {
             true => fs::set_permissions(&self.path, Permissions::from_mode(mode)),
             false => Ok(()),
         }
+    }
+
+    /// Gives the file to this user and this group, if it still is this process's. To be called by root.
+    pub(crate) fn give_to(&self, user: u32, group: u32) -> Result<(), GiveFileError> {
+        let fault = |error: io::Error| GiveFileError {
+            path: self.path.clone(),
+            error,
+        };
+        if self.is_left() {
+            return Ok(());
+        }
+        // Looked at through the descriptor that is changed: in a directory of another user, another file may take the
+        // place of this one at any time.
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = open(&self.path, flags, Mode::empty()).map_err(|error| fault(error.into()))?;
+        let file = File::from(file);
+        if FileIdentity::of(&file.metadata().map_err(fault)?) != self.identity {
+            return Ok(());
+        }
+        let (user, group) = (Uid::from_raw(user), Gid::from_raw(group));
+        let given = chownat(&file, "", Some(user), Some(group), AtFlags::EMPTY_PATH);
+        given.map_err(|error| fault(error.into()))
     }
 
     /// Whether it is what lies at `path`.
