@@ -60,10 +60,11 @@ const GUARDED_FUNCTIONS: [&str; 13] = [
     "prlimit64",
 ];
 
-/// The SDK's sources as they lie in plugin-api; `src/new/manifest.rs` makes its manifest.
+/// The SDK's sources; `src/new/manifest.rs` makes its manifest. What lies in `packed` are links to other folders of the
+/// repository, which cargo follows when it packages the server.
 fn pack_sdk() -> Result<(), Box<dyn Error>> {
-    let root = PathBuf::from(std::env::var("CARGO_MANIFEST_DIR")?).join("..");
-    let sdk = root.join("plugin-api");
+    let root = PathBuf::from(std::env::var("CARGO_MANIFEST_DIR")?).join("packed");
+    let sdk = root.join("sdk");
     let mut files = vec![root.join("LICENSE-APACHE"), root.join("LICENSE-MIT")];
     files.push(sdk.join("build.rs"));
     for directory in ["include", "src"] {

@@ -93,7 +93,7 @@ macro_rules! pages {
     ($($name:literal)*) => {
         &[$(BuiltInPage {
             name: $name,
-            bytes: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../handlers/www/", $name)),
+            bytes: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/packed/www/", $name)),
         },)*]
     };
 }

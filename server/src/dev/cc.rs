@@ -272,22 +272,22 @@ const NO_UNIQUE: &str = "-fno-gnu-unique";
 /// Far more than a handler takes. It ends what `includes` does not foresee.
 const TIMEOUT: Duration = Duration::from_secs(300);
 const HEADERS: [(&str, &str); 5] = [
-    ("wsh.h", include_str!("../../../plugin-api/include/wsh.h")),
+    ("wsh.h", include_str!("../../packed/sdk/include/wsh.h")),
     (
         "wsh_raw.h",
-        include_str!("../../../plugin-api/include/wsh_raw.h"),
+        include_str!("../../packed/sdk/include/wsh_raw.h"),
     ),
     (
         "wsh_test.h",
-        include_str!("../../../plugin-api/include/wsh_test.h"),
+        include_str!("../../packed/sdk/include/wsh_test.h"),
     ),
     (
         "wsh_test_host.h",
-        include_str!("../../../plugin-api/include/wsh_test_host.h"),
+        include_str!("../../packed/sdk/include/wsh_test_host.h"),
     ),
     (
         "wsh_test_asks.h",
-        include_str!("../../../plugin-api/include/wsh_test_asks.h"),
+        include_str!("../../packed/sdk/include/wsh_test_asks.h"),
     ),
 ];
 /// Where `wshd new` puts headers: into the handler's directory, or once beside all handlers.

@@ -3,8 +3,8 @@
 
 use toml::{Table, Value};
 
-const WORKSPACE: &str = include_str!("../../../Cargo.toml");
-const SDK: &str = include_str!("../../../plugin-api/Cargo.toml");
+const WORKSPACE: &str = include_str!("../../packed/workspace.toml");
+const SDK: &str = include_str!("../../packed/sdk/manifest.toml");
 
 /// The manifest without what only the SDK's own tests need. An empty `[workspace]` keeps cargo from looking for one
 /// in the directories above, which may hold a workspace that knows nothing of the SDK.

@@ -1,0 +1,1 @@
+../../../plugin-api/build.rs
