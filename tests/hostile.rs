@@ -3,6 +3,9 @@
 //! `WSHD_LONG=1 cargo test -p wshd --test integration hostile -- --nocapture` sends a thousand bombs and says what they
 //! cost.
 
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -12,9 +15,9 @@ use flate2::{Decompress, FlushDecompress};
 use crate::harness::client::{Client, Raw};
 use crate::harness::client_frame::frame;
 use crate::harness::deflating::bomb;
-use crate::harness::is_long;
 use crate::harness::server::Server;
 use crate::harness::site::Site;
+use crate::harness::{is_long, patience};
 
 /// How many bytes of a bomb inflate to the limit of a message, or a little less.
 fn fuse(bomb: &[u8]) -> usize {
@@ -102,6 +105,43 @@ fn bombs_at_once_are_each_too_big_and_hold_no_more_than_a_message_may() {
     assert!(peak - before <= bound, "{} of {bound} KiB", peak - before);
     assert!(echoes > 0);
     assert_eq!(server.connect("/echo").ask("and now?"), "and now?");
+}
+
+#[test]
+fn an_echo_comes_back_beside_peers_that_ping_without_a_pause() {
+    let site = Site::with(&["echo_wsh"]);
+    let server = Server::start(&site);
+    let pings = frame(0x89, b"").repeat(10_000);
+    // More than there are workers.
+    let floods = 2 * std::thread::available_parallelism().map_or(1, usize::from);
+    let mut bystander = server.connect("/echo");
+
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..floods {
+            let peer = Raw::open(&server, "/echo");
+            let mut reader = peer.stream.try_clone().expect("a clone");
+            let (mut stream, pings, stop) = (peer.stream, &pings, &stop);
+            scope.spawn(move || {
+                while !stop.load(Ordering::Relaxed) && stream.write_all(pings).is_ok() {}
+                let _ = stream.shutdown(Shutdown::Both);
+            });
+            scope
+                .spawn(move || while reader.read(&mut [0; 4096]).is_ok_and(|length| length > 0) {});
+        }
+        let began = Instant::now();
+        let asked = catch_unwind(AssertUnwindSafe(|| {
+            for number in 0..20 {
+                let message = format!("still here? {number}");
+                assert_eq!(bystander.ask(&*message), message);
+            }
+        }));
+        let took = began.elapsed();
+        stop.store(true, Ordering::Relaxed);
+        asked.expect("every echo came");
+        // With a worker that looks for I/O only now and then, each takes seconds.
+        assert!(took < Duration::from_secs(20) * patience(), "{took:?}");
+    });
 }
 
 const OFFER: &str = "Sec-WebSocket-Extensions: permessage-deflate\r\n";

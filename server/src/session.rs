@@ -32,6 +32,7 @@ use crate::generation::owners::{HandshakeOwner, SessionOwner};
 use crate::outbound::controls::Controls;
 use crate::outbound::wire::Wire;
 use crate::process::clock::Moment;
+use crate::runtime::wakes;
 use crate::sessions::cause::Cause;
 use crate::sessions::mailbox::letter::Letters;
 use crate::sessions::peer::Peer;
@@ -65,6 +66,8 @@ pub(crate) struct Session {
     held_steps: u16,
     /// Whether what is posted wakes the task.
     is_listening: bool,
+    /// Whether the task runs again only because it has let others run.
+    has_yielded: bool,
     /// Whether others may send on the socket.
     has_offered_wire: bool,
     deadlines: Deadlines,
@@ -158,6 +161,7 @@ impl Session {
             teardown: Teardown::Connected,
             held_steps: 0,
             is_listening: false,
+            has_yielded: false,
             has_offered_wire: false,
             deadlines: Deadlines::new(),
             moving: None,
@@ -193,6 +197,9 @@ impl Session {
 
     /// Runs the session as long as it has a connection.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if std::mem::take(&mut self.has_yielded) {
+            wakes::note_resumed(cx);
+        }
         // The task was woken, most likely by input. Receiving where there is none costs no system call.
         let mut may_receive = true;
         for _ in 0..TURNS_PER_POLL {
@@ -225,8 +232,10 @@ impl Session {
         if self.holds_memory() {
             self.count_held();
         }
-        // A peer that sends as fast as it is read must not hold the worker.
-        cx.waker().wake_by_ref();
+        // A peer that sends as fast as it is read must not hold the worker. A task that only wakes itself would keep it
+        // from I/O: tokio looks for that when it has nothing to run, or after every 61st poll.
+        self.has_yielded = true;
+        wakes::yield_to_others(cx);
         Poll::Pending
     }
 
@@ -372,6 +381,6 @@ fn decoder_limits(generation: &Generation, limits: &SessionLimits) -> DecoderLim
 }
 
 /// The turns that a session may take before other tasks run; each turn receives once.
-const TURNS_PER_POLL: usize = 32;
+const TURNS_PER_POLL: usize = 8;
 #[cfg(test)]
 mod size_tests;
