@@ -64,6 +64,8 @@ pub(crate) struct Session {
     teardown: Teardown,
     /// What it is counted for in the memory that sessions hold, in steps.
     held_steps: u16,
+    /// Whether it may hold some of that memory, or is counted as if it did.
+    may_hold: bool,
     /// Whether what is posted wakes the task.
     is_listening: bool,
     /// Whether the task runs again only because it has let others run.
@@ -160,6 +162,7 @@ impl Session {
             handler_end: HandlerEnd::Untold,
             teardown: Teardown::Connected,
             held_steps: 0,
+            may_hold: false,
             is_listening: false,
             has_yielded: false,
             has_offered_wire: false,
@@ -197,7 +200,8 @@ impl Session {
 
     /// Runs the session as long as it has a connection.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if std::mem::take(&mut self.has_yielded) {
+        if self.has_yielded {
+            self.has_yielded = false;
             wakes::note_resumed(cx);
         }
         // The task was woken, most likely by input. Receiving where there is none costs no system call.
@@ -219,7 +223,7 @@ impl Session {
                 self.controls().wire.return_output(&mut buffers.output);
                 may_receive = false;
             } else if self.is_settled(cx) {
-                if self.holds_memory() && !self.count_held() {
+                if self.may_hold && !self.count_held() {
                     continue;
                 }
                 if self.poll_input(cx).is_pending() {
@@ -229,7 +233,7 @@ impl Session {
                 may_receive = true;
             }
         }
-        if self.holds_memory() {
+        if self.may_hold || self.conn.controls.wire.buffered() > 0 {
             self.count_held();
         }
         // A peer that sends as fast as it is read must not hold the worker. A task that only wakes itself would keep it
@@ -265,11 +269,14 @@ impl Session {
             self.meet(ClosingEvent::ConnectionLost, Cause::ConnectionLost);
             return false;
         }
-        if wire.buffered() > 0 && !wire.is_broken() && wire.poll_writable(cx).is_ready() {
-            self.controls().wire.flush();
-            self.controls().wire.give_back();
-            self.controls().note_buffered();
-            return false;
+        if wire.buffered() > 0 {
+            if !wire.is_broken() && wire.poll_writable(cx).is_ready() {
+                self.controls().wire.flush();
+                self.controls().wire.give_back();
+                self.controls().note_buffered();
+                return false;
+            }
+            self.may_hold = true;
         }
         if self.state().is_flushing() && self.conn.controls.wire.buffered() == 0 {
             self.controls().closing.advance(ClosingEvent::Flushed);

@@ -110,6 +110,8 @@ pub(crate) type RunningCallback = (&'static HandlerContext, &'static str);
 /// The note of a running callback: made when it begins, dropped when it ends.
 pub(crate) struct Watched {
     slot: &'static Slot,
+    /// The number of the watchdog's last sample before it; 0 if its time is taken, which no sample has.
+    began: u64,
 }
 
 /// The callback that one thread runs. That thread writes it, and the watchdog reads it.
@@ -144,20 +146,22 @@ pub(crate) fn watch(context: &'static HandlerContext, callback: Callback) -> Wat
     slot.since.store(now, Ordering::Release);
     // The first callback after each sample is timed: nearly all where they are few, and a few where they are many. Of the
     // others, those are that samples see twice.
+    let mut began = now;
     if slot.timed_at.load(Ordering::Relaxed) != now {
         slot.begin_timing(now);
+        began = 0;
     }
     if IDLE_SLEEP.is_asleep() {
         wake_up();
     }
-    Watched { slot }
+    Watched { slot, began }
 }
 
 impl Watched {
     /// Whether the time of this callback is taken.
     #[inline]
     pub(crate) fn is_timed(&self) -> bool {
-        self.slot.timed_since.load(Ordering::Relaxed) != 0
+        self.began == 0
     }
 
     /// Notes that the next call of this callback begins.
@@ -192,12 +196,11 @@ pub(crate) fn has_given_reason() -> bool {
 
 impl Drop for Watched {
     fn drop(&mut self) {
-        let since = self.slot.since.load(Ordering::Relaxed);
-        self.slot.since.store(0, Ordering::Release);
         // A callback may be a long one if a sample was taken meanwhile.
-        if self.is_timed() || since != SAMPLES.load(Ordering::Relaxed) {
-            self.slot.end_timing(since);
+        if self.began != SAMPLES.load(Ordering::Relaxed) {
+            self.slot.end_timing();
         }
+        self.slot.since.store(0, Ordering::Release);
     }
 }
 
@@ -208,9 +211,10 @@ impl Slot {
         self.timed_since.store(nanos(), Ordering::Relaxed);
     }
 
-    /// Records the time of a callback that began after the sample `sample`, if it is known.
+    /// Records the time of the callback, if it is known.
     #[cold]
-    fn end_timing(&self, sample: u64) {
+    fn end_timing(&self) {
+        let sample = self.since.load(Ordering::Relaxed);
         let began = match self.timed_since.swap(0, Ordering::Relaxed) {
             0 if self.late.load(Ordering::Acquire) == sample => {
                 self.late_since.load(Ordering::Relaxed)

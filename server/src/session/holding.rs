@@ -6,15 +6,6 @@ use crate::sessions::held_memory::steps_of;
 use crate::ws::closing::ClosingEvent;
 
 impl Session {
-    /// Whether the session holds something, or is counted as if it did.
-    #[inline]
-    pub(super) fn holds_memory(&self) -> bool {
-        self.held_steps != 0
-            || self.conn.controls.wire.buffered() > 0
-            || self.decoder.is_in_message()
-            || self.unparsed_has_frames
-    }
-
     /// Counts what the session holds now. If it may not hold so much, its connection ends, and with it what it holds; false
     /// then.
     // The peer gets no Close frame where much waits for it: that would wait behind.
@@ -24,6 +15,8 @@ impl Session {
         let unsent = wire.buffered();
         let held = unsent + self.decoder.assembly_bytes() + self.unparsed.len();
         let steps = steps_of(held);
+        // What has come in part is held until the rest comes, and nothing else tells of that.
+        self.may_hold = held > 0;
         if steps == self.held_steps {
             return true;
         }
@@ -44,6 +37,7 @@ impl Session {
     /// Counts the session as one that holds nothing.
     pub(super) fn release_held(&mut self) {
         let before = std::mem::take(&mut self.held_steps);
+        self.may_hold = false;
         if before > 0 {
             self.conn.context.shared.held_memory.change(before, 0);
         }

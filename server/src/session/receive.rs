@@ -98,6 +98,7 @@ impl Session {
         }
         if self.state().is_open() {
             let is_incomplete = at < buffer.len() || self.decoder.is_in_message();
+            self.may_hold |= is_incomplete;
             self.deadlines.note_message(is_incomplete);
         }
         if self.state().is_parsing() && at < buffer.len() {
