@@ -133,7 +133,7 @@ fn an_echo_comes_back_beside_peers_that_ping_without_a_pause() {
         let asked = catch_unwind(AssertUnwindSafe(|| {
             for number in 0..20 {
                 let message = format!("still here? {number}");
-                assert_eq!(bystander.ask(&*message), message);
+                assert_eq!(bystander.ask(&message), message);
             }
         }));
         let took = began.elapsed();
