@@ -3,16 +3,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use rustix::param::page_size;
-
 /// The memory of the machine in bytes; the largest number if it is not known.
 ///
 /// It is read from /proc, because a filter that ends a process for `sysinfo` would end every trial.
 pub(crate) fn memory_bytes() -> u64 {
     let told = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let total = told.lines().find_map(|line| line.strip_prefix("MemTotal:"));
-    let kib = total.and_then(|it| it.trim().strip_suffix(" kB")?.parse().ok());
-    kib.map_or(u64::MAX, |kib: u64| kib.saturating_mul(1024))
+    kib_of(&told, "MemTotal:").map_or(u64::MAX, |kib| kib.saturating_mul(1024))
 }
 
 /// The memory that the process may take: the machine's, or what its control groups leave of it.
@@ -21,10 +17,18 @@ pub(crate) fn usable_memory_bytes() -> u64 {
 }
 
 /// The memory that the process has now; 0 if it is not known.
+///
+/// It is not read in pages from `statm`: to learn how large a page is, `rustix` reads the header of the vDSO, which is not
+/// where the kernel says under valgrind.
 pub(crate) fn resident_bytes() -> u64 {
-    let told = fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let pages = told.split_ascii_whitespace().nth(1);
-    pages.and_then(|pages| pages.parse().ok()).unwrap_or(0) * page_size() as u64
+    let told = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    kib_of(&told, "VmRSS:").map_or(0, |kib| kib.saturating_mul(1024))
+}
+
+/// The number in the line that begins with `name`.
+fn kib_of(lines: &str, name: &str) -> Option<u64> {
+    let value = lines.lines().find_map(|line| line.strip_prefix(name))?;
+    value.trim().strip_suffix(" kB")?.parse().ok()
 }
 
 /// The least limit of memory of the control groups that the process is in, if there is one.

@@ -41,8 +41,8 @@ pub(super) fn start(
                 shed = Some(Instant::now());
             }
             // What was given back may have been enough.
-            let used = machine::resident_bytes();
-            if level == OverloadLevel::Close && level.after(used, max) == level {
+            if level == OverloadLevel::Close && level.after(machine::resident_bytes(), max) == level
+            {
                 close_some(&shared);
             }
         }
