@@ -21,6 +21,7 @@ mod throttled;
 use std::task::{Context, Poll, ready};
 
 use self::deadlines::Deadlines;
+use self::holding::Holding;
 use self::migration::Migration;
 use self::teardown::Teardown;
 use crate::border::host_conn::HostConn;
@@ -62,10 +63,8 @@ pub(crate) struct Session {
     their_close: Option<Box<CloseBody>>,
     handler_end: HandlerEnd,
     teardown: Teardown,
-    /// What it is counted for in the memory that sessions hold, in steps.
-    held_steps: u16,
-    /// Whether it may hold some of that memory, or is counted as if it did.
-    may_hold: bool,
+    /// What it holds of the memory that sessions may hold together.
+    holding: Holding,
     /// Whether what is posted wakes the task.
     is_listening: bool,
     /// Whether the task runs again only because it has let others run.
@@ -161,8 +160,7 @@ impl Session {
             their_close: None,
             handler_end: HandlerEnd::Untold,
             teardown: Teardown::Connected,
-            held_steps: 0,
-            may_hold: false,
+            holding: Holding::default(),
             is_listening: false,
             has_yielded: false,
             has_offered_wire: false,
@@ -223,7 +221,7 @@ impl Session {
                 self.controls().wire.return_output(&mut buffers.output);
                 may_receive = false;
             } else if self.is_settled(cx) {
-                if self.may_hold && !self.count_held() {
+                if !self.holding.is_nothing() && !self.count_held() {
                     continue;
                 }
                 if self.poll_input(cx).is_pending() {
@@ -233,7 +231,7 @@ impl Session {
                 may_receive = true;
             }
         }
-        if self.may_hold || self.conn.controls.wire.buffered() > 0 {
+        if !self.holding.is_nothing() || self.conn.controls.wire.buffered() > 0 {
             self.count_held();
         }
         // A peer that sends as fast as it is read must not hold the worker. A task that only wakes itself would keep it
@@ -276,7 +274,7 @@ impl Session {
                 self.controls().note_buffered();
                 return false;
             }
-            self.may_hold = true;
+            self.holding.note();
         }
         if self.state().is_flushing() && self.conn.controls.wire.buffered() == 0 {
             self.controls().closing.advance(ClosingEvent::Flushed);

@@ -178,7 +178,8 @@ fn a_stop_does_not_wait_for_half_requests_or_for_peers_that_have_their_answer() 
 
     assert_eq!(server.wait(SOON).code(), Some(0));
     let took = began.elapsed();
-    assert!(took < Duration::from_millis(1_500), "{took:?}");
+    // Half a request has a second to be whole. A session has `close_timeout_ms`.
+    assert!(took < Duration::from_secs(10), "{took:?}");
     let mut rest = String::new();
     open[0].read_to_string(&mut rest).expect("no reset");
     assert!(rest.ends_with("small"), "{rest}");

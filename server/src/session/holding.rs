@@ -5,6 +5,35 @@ use crate::sessions::cause::Cause;
 use crate::sessions::held_memory::steps_of;
 use crate::ws::closing::ClosingEvent;
 
+/// What a session is counted for in steps, and whether it may hold something beyond that.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Holding(u16);
+
+impl Holding {
+    /// Whether the session holds nothing, and is counted for nothing.
+    #[inline]
+    pub(super) fn is_nothing(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Notes that the session may hold something, so that it counts.
+    #[inline]
+    pub(super) fn note(&mut self) {
+        self.0 |= MAY_HOLD;
+    }
+
+    fn new(steps: u16, may_hold: bool) -> Holding {
+        Holding(steps.min(MAY_HOLD - 1) | if may_hold { MAY_HOLD } else { 0 })
+    }
+
+    fn steps(self) -> u16 {
+        self.0 & !MAY_HOLD
+    }
+}
+
+/// Above the steps, which go up to 2 GiB: more than the longest message and its answer take.
+const MAY_HOLD: u16 = 1 << 15;
+
 impl Session {
     /// Counts what the session holds now. If it may not hold so much, its connection ends, and with it what it holds; false
     /// then.
@@ -14,13 +43,13 @@ impl Session {
         let wire = &self.conn.controls.wire;
         let unsent = wire.buffered();
         let held = unsent + self.decoder.assembly_bytes() + self.unparsed.len();
-        let steps = steps_of(held);
         // What has come in part is held until the rest comes, and nothing else tells of that.
-        self.may_hold = held > 0;
-        if steps == self.held_steps {
+        let holding = Holding::new(steps_of(held), held > 0);
+        let before = std::mem::replace(&mut self.holding, holding).steps();
+        let steps = holding.steps();
+        if steps == before {
             return true;
         }
-        let before = std::mem::replace(&mut self.held_steps, steps);
         let may = self.conn.context.shared.held_memory.change(before, steps);
         if may || !self.state().is_open() {
             return true;
@@ -36,8 +65,7 @@ impl Session {
 
     /// Counts the session as one that holds nothing.
     pub(super) fn release_held(&mut self) {
-        let before = std::mem::take(&mut self.held_steps);
-        self.may_hold = false;
+        let before = std::mem::take(&mut self.holding).steps();
         if before > 0 {
             self.conn.context.shared.held_memory.change(before, 0);
         }

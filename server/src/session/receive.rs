@@ -98,7 +98,9 @@ impl Session {
         }
         if self.state().is_open() {
             let is_incomplete = at < buffer.len() || self.decoder.is_in_message();
-            self.may_hold |= is_incomplete;
+            if is_incomplete {
+                self.holding.note();
+            }
             self.deadlines.note_message(is_incomplete);
         }
         if self.state().is_parsing() && at < buffer.len() {
