@@ -105,7 +105,7 @@ pub(crate) fn cases() -> Vec<Case> {
             "within 1 s the message, or 1008 at the limit of fragments; Pongs in order",
             Run(lengths::tiny_fragments), &[]),
         case(16, "Pings as fast as a client can, for 10 s", "Pongs bounded; the prober; memory does not grow",
-            Run(pings::flood), &["a_ping_takes_nothing_from_the_heap"]),
+            Run(pings::flood), &["an_echo_comes_back_beside_peers_that_ping_without_a_pause", "a_ping_takes_nothing_from_the_heap"]),
         case(17, "Each violation of the framing", "1002, or 1007 for a reason that is no UTF-8; one Close frame",
             Run(violations::framing), &["every_violation_has_its_close_code_and_gets_one_close_frame"]),
         case(18, "Invalid UTF-8, split at every byte over fragments", "1007 at the first wrong byte, before the message ends",
