@@ -386,6 +386,6 @@ fn decoder_limits(generation: &Generation, limits: &SessionLimits) -> DecoderLim
 }
 
 /// The turns that a session may take before other tasks run; each turn receives once.
-const TURNS_PER_POLL: usize = 8;
+const TURNS_PER_POLL: usize = 32;
 #[cfg(test)]
 mod size_tests;

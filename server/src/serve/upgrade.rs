@@ -151,7 +151,15 @@ impl Upgrade {
         if self.note(UpgradeEvent::Failed) == UpgradeAction::GiveUp {
             let program = self.program.path().display();
             error!(%program, %error, "upgrade failed, this process serves on");
-            self.end_successor();
+            match error {
+                NoSuccessor::Ended => {
+                    let successor = self.lock().successor.take();
+                    if let Some(successor) = successor {
+                        successor.end_behind_its_last_lines();
+                    }
+                }
+                _ => self.end_successor(),
+            }
         }
     }
 

@@ -64,12 +64,29 @@ impl Successor {
         self.child.id()
     }
 
+    /// Waits until the process, which is ending, has written its last lines and ended. Ends it if that takes long.
+    pub(super) fn end_behind_its_last_lines(mut self) {
+        let deadline = Instant::now() + LAST_LINES;
+        while Instant::now() < deadline {
+            if matches!(self.child.try_wait(), Ok(Some(_))) {
+                return;
+            }
+            std::thread::sleep(LOOK);
+        }
+        self.end();
+    }
+
     /// Ends the process.
     pub(super) fn end(mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
+
+/// How long a process may take to end that has closed its side of the channel.
+const LAST_LINES: Duration = Duration::from_secs(2);
+/// The time between two looks at it.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// Waits until the process at the other end is ready, and serves all of `handlers`. Returns its version.
 pub(super) fn wait_until_ready(
