@@ -62,29 +62,28 @@ fn a_log_file_is_renamed_when_it_is_full_and_the_oldest_is_given_up() {
     for _ in 0..sessions {
         Client::connect(port, "/echo", &[]).close(1000);
     }
-    logs.line(
-        "a.log",
-        &["session closed", &format!("session={sessions} ")],
-    );
-
-    let files = ["a.log.2", "a.log.1", "a.log"].map(|name| logs.text(name));
-    assert!(files.iter().all(|text| (1..=3_000).contains(&text.len())));
-    assert!(!logs.path("a.log.3").exists());
-    // No line is missing between two files, and none is there twice.
-    let all = files.concat();
-    let closed = all.lines().filter(|line| line.contains("session closed"));
-    let numbers: Vec<u64> = closed
-        .filter_map(|line| {
+    // The line of a session may come behind that of a later one. No line is missing between two files, and none is there
+    // twice.
+    let mut files = Default::default();
+    eventually("the last lines are there", || {
+        files = ["a.log.2", "a.log.1", "a.log"].map(|name| logs.text(name));
+        let all = files.concat();
+        let closed = all.lines().filter(|line| line.contains("session closed"));
+        let number = |line: &str| {
             line.split("session=")
                 .nth(1)?
                 .split(' ')
                 .next()?
                 .parse()
                 .ok()
-        })
-        .collect();
-    let first = sessions + 1 - numbers.len() as u64;
-    assert_eq!(numbers, (first..=sessions).collect::<Vec<_>>());
+        };
+        let mut numbers: Vec<u64> = closed.filter_map(number).collect();
+        numbers.sort_unstable();
+        let first = sessions + 1 - numbers.len() as u64;
+        numbers.len() > 10 && numbers.into_iter().eq(first..=sessions)
+    });
+    assert!(files.iter().all(|text| (1..=3_000).contains(&text.len())));
+    assert!(!logs.path("a.log.3").exists());
 
     server.signal("TERM");
     assert_eq!(
@@ -97,7 +96,7 @@ fn a_log_file_is_renamed_when_it_is_full_and_the_oldest_is_given_up() {
         stderr.contains("the log goes to a file log_file="),
         "{stderr}"
     );
-    assert!(!all.contains('\u{1b}'));
+    assert!(!files.concat().contains('\u{1b}'));
 }
 
 #[test]

@@ -209,9 +209,10 @@ impl<'a> Page<'a> {
     }
 }
 
-/// The middle of an element, scrolled into view, unless another one is in front of it. A click goes where the browser has last
-/// painted, so it has to paint once more.
+/// The middle of an element, scrolled into view, unless another one is in front of it or the page is not loaded, whose scripts
+/// hear no click yet. A click goes where the browser has last painted, so it has to paint once more.
 const MIDDLE: &str = "
+    if (document.readyState !== 'complete') return null;
     const element = document.querySelector(given);
     element?.scrollIntoView({ block: 'center', behavior: 'instant' });
     const painted = () => new Promise((resolve) => requestAnimationFrame(resolve));
