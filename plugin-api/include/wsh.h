@@ -365,13 +365,14 @@ typedef int32_t WshStatus;
 #define WSH_CAUSE_FAILED (3u << 8)
 /* WSH_CAUSE: the connection was lost, or the peer gave no sign of life for too long. */
 #define WSH_CAUSE_LOST (4u << 8)
-/* WSH_CAUSE: the peer, or what was sent to it, passed a limit of the server's. */
+/* WSH_CAUSE: the session passed a limit of the server's: of what its peer sends or is sent, of
+ * time without a message, or of memory, which all sessions share. */
 #define WSH_CAUSE_LIMIT (5u << 8)
 /* WSH_CAUSE: the peer broke a rule of the protocol. */
 #define WSH_CAUSE_PROTOCOL (6u << 8)
 /* WSH_CAUSE: newer code has replaced this generation, and the session could not move to it. */
 #define WSH_CAUSE_REPLACED (7u << 8)
-/* WSH_CAUSE: the server stops. */
+/* WSH_CAUSE: the server stops, or an operator has closed the session or drains the handler. */
 #define WSH_CAUSE_STOPPING (8u << 8)
 
 /* The longest position, and the longest key of a kept value. A key is 1 byte at least, UTF-8,

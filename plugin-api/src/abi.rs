@@ -333,13 +333,14 @@ pub const CAUSE_HANDLER: u32 = 2 << 8;
 pub const CAUSE_FAILED: u32 = 3 << 8;
 /// [`CAUSE`]: the connection was lost, or the peer gave no sign of life for too long.
 pub const CAUSE_LOST: u32 = 4 << 8;
-/// [`CAUSE`]: the peer, or what was sent to it, passed a limit of the server's.
+/// [`CAUSE`]: the session passed a limit of the server's: of what its peer sends or is sent, of time without a message, or of
+/// memory, which all sessions share.
 pub const CAUSE_LIMIT: u32 = 5 << 8;
 /// [`CAUSE`]: the peer broke a rule of the protocol.
 pub const CAUSE_PROTOCOL: u32 = 6 << 8;
 /// [`CAUSE`]: newer code has replaced this generation, and the session could not move to it.
 pub const CAUSE_REPLACED: u32 = 7 << 8;
-/// [`CAUSE`]: the server stops.
+/// [`CAUSE`]: the server stops, or an operator has closed the session or drains the handler.
 pub const CAUSE_STOPPING: u32 = 8 << 8;
 
 /// Log level: nothing at all.

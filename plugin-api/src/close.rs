@@ -66,13 +66,14 @@ pub enum Cause {
     Failed,
     /// The connection was lost, or the peer gave no sign of life for too long.
     Lost,
-    /// The peer, or what was sent to it, passed a limit of the server's.
+    /// The session passed a limit of the server's: of what its peer sends or is sent, of time without a message, or of
+    /// memory, which all sessions share.
     Limit,
     /// The peer broke a rule of the protocol.
     Protocol,
     /// Newer code has replaced this generation of the handler, and the session could not move to it.
     Replaced,
-    /// The server stops.
+    /// The server stops, or an operator has closed the session or drains the handler.
     Stopping,
 }
 

@@ -4,7 +4,7 @@
 
 /// The handler is done with the session.
 pub const NORMAL: u16 = 1000;
-/// The server stops.
+/// The server stops, an operator has closed the session, or no message has come or gone for too long.
 pub const GOING_AWAY: u16 = 1001;
 /// The peer broke a rule of the framing.
 pub const PROTOCOL_ERROR: u16 = 1002;
@@ -20,7 +20,7 @@ pub const POLICY_VIOLATION: u16 = 1008;
 pub const TOO_BIG: u16 = 1009;
 /// The handler failed or panicked.
 pub const INTERNAL_ERROR: u16 = 1011;
-/// Newer code has replaced the handler, and the session cannot move to it.
+/// Newer code has replaced the handler and the session cannot move to it, or another process has taken the server's place.
 pub const SERVICE_RESTART: u16 = 1012;
-/// The handler has no thread for one more session.
+/// The handler has no thread for one more session, or memory is nearly spent.
 pub const TRY_AGAIN_LATER: u16 = 1013;

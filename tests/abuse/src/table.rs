@@ -138,7 +138,7 @@ pub(crate) fn cases() -> Vec<Case> {
         case(30, "The clock is set a year forward and back", "no session ends; the log's times follow",
             Run(clock::set), &[]),
         case(31, "PROXY v2 with lengths that lie, and from a peer that is not trusted", "closed; no address is believed",
-            NotBuilt("no PROXY protocol; what an untrusted peer says of its address is not believed"), &["what_any_other_peer_says_of_its_address_is_only_a_header", "a_client_that_the_proxy_does_not_name_is_told_once_and_the_proxy_is_the_peer"]),
+            Held, &["a_connection_without_a_right_proxy_header_is_closed_without_an_answer", "only_trusted_proxies_connect_where_proxies_do", "what_any_other_peer_says_of_its_address_is_only_a_header", "tests/fuzz/fuzz_targets/proxied.rs"]),
         // Plugins.
         case(32, "A panic in each callback", "1011 for that session; counted; the others go on; a breaker that half-opens",
             Held, &["a_panic_in_any_callback_costs_its_own_session_only", "a_handler_that_panics_too_often_is_out_of_service_and_a_new_file_brings_it_back", "tests/quarantine.rs"]),
@@ -181,7 +181,7 @@ pub(crate) fn cases() -> Vec<Case> {
         case(50, "The admin socket: other users, garbage, 1,000 slow clients", "refused; operators and sessions do not notice",
             Run(admin::slow_and_garbage), &["another_users_process_is_not_answered", "slow_clients_of_the_socket_keep_neither_operators_nor_peers_waiting", "the_socket_speaks_http_and_answers_garbage_with_a_sentence"]),
         case(51, "Behind nginx and haproxy", "upgrade, real address, PROXY v2, idle for long, reload of the proxy",
-            Held, &["tests/proxied.rs"]),
+            Held, &["tests/proxies.rs", "tests/proxied.rs", "tests/who_may_connect.rs"]),
         case(52, "Chromium and Firefox", "pages, close codes, long messages, reconnects, content policy",
             Elsewhere("every case in both browsers"), &["tests/browser/main.rs"]),
         case(53, "Soak: mixed load, a replacement every 10 s, churn", "memory grows by less than 1 MiB an hour after the warm-up, apart from retired generations; no error of sequence",
