@@ -363,6 +363,11 @@ pub(crate) struct OutboundLimit {
 }
 
 impl SessionLimits {
+    /// Whether what a peer sends in a second has a limit.
+    pub(crate) fn has_rate(&self) -> bool {
+        self.messages_per_s_max > 0 || self.bytes_per_s_max > 0
+    }
+
     /// How much may wait for a peer, and what happens to more.
     pub(crate) fn outbound(&self) -> OutboundLimit {
         OutboundLimit {

@@ -99,9 +99,9 @@ pub enum ServeError {
 }
 
 impl Serving {
-    /// Binds every address, but for the sockets that were `passed`, and loads every handler. `reread` reads the configuration again when its file has
-    /// changed. `overlay`, for `wshd dev`, is what pages are told. Whether it `takes_over` from a server that runs until
-    /// then: [`take_over`](Self::take_over) is to follow.
+    /// Binds every address, but for the sockets that were `passed`, and loads every handler. `reread` reads the
+    /// configuration again when its file has changed. `overlay`, for `wshd dev`, is what pages are told. With
+    /// `takes_over`, another server runs until [`take_over`](Self::take_over), which is to follow.
     ///
     /// # Errors
     ///

@@ -14,6 +14,7 @@ use super::request::{AdminRequest, SessionsWanted};
 use crate::connection::metrics_page;
 use crate::connection::snapshot::Snapshot;
 use crate::listing::Listed;
+use crate::process::machine;
 use crate::sessions::inquiry::SessionReport;
 use crate::sessions::mailbox::Mailbox;
 use crate::sessions::registry::Registry;
@@ -81,7 +82,7 @@ impl Admin {
                 "refused": count(|it| it.refusal.is_some()),
                 "quarantined": count(|it| it.serving.as_ref().is_some_and(|it| it.is_quarantined())),
             },
-            "memory_bytes": memory_bytes(),
+            "memory_bytes": Some(machine::resident_bytes()).filter(|bytes| *bytes > 0),
             "panics": handlers.iter().filter_map(|it| it.serving.as_ref())
                 .map(|it| it.context.quarantine_status().panics).sum::<u64>(),
         })
@@ -173,13 +174,6 @@ fn silent_json(mailbox: &Mailbox) -> Value {
         "state": "busy",
         "buffered": mailbox.buffered(),
     })
-}
-
-/// The resident memory of this process; `None` without /proc.
-fn memory_bytes() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/self/statm").ok()?;
-    let pages: u64 = text.split(' ').nth(1)?.parse().ok()?;
-    Some(pages * rustix::param::page_size() as u64)
 }
 
 /// How long sessions may take to answer.

@@ -448,7 +448,7 @@ fn other_outcome(
         abi::DONE => CallbackOutcome::Done,
         abi::PENDING if may_wait => CallbackOutcome::Pending,
         abi::PANIC => CallbackOutcome::Panicked,
-        // It passes on what became of a message, which is no failure.
+        // The handler returns what a send told it: that the message was dropped. That is no failure.
         abi::DROPPED if !matches!(callback, Callback::Open | Callback::Closing) => {
             CallbackOutcome::Continue
         }

@@ -441,7 +441,7 @@ const PROOF_TIME: Duration = Duration::from_secs(1);
 const STEPS: u32 = 5;
 /// A handler that opens the breaker within this time after it closed has relapsed.
 const RELAPSE_WINDOW: Duration = Duration::from_secs(60);
-/// When a client may try again that is refused for the operator, who says of no time.
+/// After how long a client may try again while the operator keeps the handler out of service. The end of that is not known.
 const WITHDRAWN_RETRY: Duration = Duration::from_secs(30);
 /// How often the pause is doubled at most.
 const DOUBLINGS_MAX: u32 = 6;

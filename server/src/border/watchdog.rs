@@ -111,7 +111,7 @@ pub(crate) type RunningCallback = (&'static HandlerContext, &'static str);
 pub(crate) struct Watched {
     slot: &'static Slot,
     /// The number of the watchdog's last sample before it; 0 if its time is taken, which no sample has.
-    began: u64,
+    sample: u64,
 }
 
 /// The callback that one thread runs. That thread writes it, and the watchdog reads it.
@@ -144,24 +144,24 @@ pub(crate) fn watch(context: &'static HandlerContext, callback: Callback) -> Wat
     slot.has_given_reason.store(false, Ordering::Relaxed);
     let now = SAMPLES.load(Ordering::Relaxed);
     slot.since.store(now, Ordering::Release);
-    // The first callback after each sample is timed: nearly all where they are few, and a few where they are many. Of the
-    // others, those are that samples see twice.
-    let mut began = now;
+    // The first callback after each sample is timed: nearly all where callbacks are few, a few where they are many. Of the
+    // others, only those are timed during which two samples are taken.
+    let mut sample = now;
     if slot.timed_at.load(Ordering::Relaxed) != now {
         slot.begin_timing(now);
-        began = 0;
+        sample = 0;
     }
     if IDLE_SLEEP.is_asleep() {
         wake_up();
     }
-    Watched { slot, began }
+    Watched { slot, sample }
 }
 
 impl Watched {
     /// Whether the time of this callback is taken.
     #[inline]
     pub(crate) fn is_timed(&self) -> bool {
-        self.began == 0
+        self.sample == 0
     }
 
     /// Notes that the next call of this callback begins.
@@ -197,7 +197,7 @@ pub(crate) fn has_given_reason() -> bool {
 impl Drop for Watched {
     fn drop(&mut self) {
         // A callback may be a long one if a sample was taken meanwhile.
-        if self.began != SAMPLES.load(Ordering::Relaxed) {
+        if self.sample != SAMPLES.load(Ordering::Relaxed) {
             self.slot.end_timing();
         }
         self.slot.since.store(0, Ordering::Release);

@@ -49,7 +49,7 @@ pub(super) fn counted(number: u64, what: &str) -> String {
     }
 }
 
-/// `1 KiB`, `12.3 MiB`.
+/// `1.0 KiB`, `12 MiB`.
 pub(super) fn bytes(bytes: u64) -> String {
     let mut size = bytes as f64;
     let mut units = ["KiB", "MiB", "GiB", "TiB"].into_iter();

@@ -85,7 +85,7 @@ impl Networks {
         let (address, bits) = canonical(address, bits).ok_or_else(|| NotANetwork::new(None))?;
         match address {
             IpAddr::V4(address) => {
-                let (first, hosts) = (address.to_bits(), host_bits(32, bits));
+                let (first, hosts) = (address.to_bits(), 32 - bits);
                 let hosts = (1_u64 << hosts) - 1;
                 let hosts = u32::try_from(hosts).unwrap_or(u32::MAX);
                 if first & hosts != 0 {
@@ -95,7 +95,7 @@ impl Networks {
                 self.v4.push((first, first | hosts));
             }
             IpAddr::V6(address) => {
-                let (first, hosts) = (address.to_bits(), host_bits(128, bits));
+                let (first, hosts) = (address.to_bits(), 128 - bits);
                 let hosts = 1_u128.checked_shl(hosts).map_or(u128::MAX, |size| size - 1);
                 if first & hosts != 0 {
                     let meant = Ipv6Addr::from_bits(first & !hosts);
@@ -197,11 +197,6 @@ fn canonical(address: IpAddr, bits: Option<u32>) -> Option<(IpAddr, u32)> {
         128 if plain.is_ipv4() && (96..=128).contains(&bits) => Some((plain, bits - 96)),
         all => (bits <= all).then_some((address, bits)),
     }
-}
-
-/// The bits behind a network's own.
-fn host_bits(all: u32, bits: u32) -> u32 {
-    all.saturating_sub(bits)
 }
 
 /// Sorts ranges, and makes one of those that overlap.

@@ -36,6 +36,7 @@ pub(crate) struct Admission {
     rate: HandshakeRate,
     /// Connections over the limit that are being answered 503.
     refused: Permits,
+    /// Those connections, of which one may be evicted for another.
     turned_away: EvictionQueue,
     /// Connections whose request head is not whole, or whose password is not compared.
     unjudged: EvictionQueue,

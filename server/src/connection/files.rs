@@ -279,7 +279,7 @@ async fn with_file(
     // `wshd dev` builds what its pages load.
     let caching = documents
         .caching
-        .filter_page(is_page || documents.addition.is_some());
+        .for_file(is_page || documents.addition.is_some());
     Ok(answer
         .with("Last-Modified", httpdate::fmt_http_date(version.modified))
         .with("ETag", version.etag)
@@ -315,7 +315,7 @@ fn of_version(version: &Version, wanted: Wanted, kind: &str, file: File) -> File
 
 impl Caching {
     /// What holds for this file: a page is asked for again each time, so that it never loads files of another version.
-    fn filter_page(self, is_page: bool) -> Caching {
+    fn for_file(self, is_page: bool) -> Caching {
         Caching {
             max_age_s: if is_page { 0 } else { self.max_age_s },
             ..self

@@ -9,6 +9,8 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
+use wsh::rules::is_token_byte;
+
 use crate::config::ForwardedHeader;
 use crate::http::head::Head;
 
@@ -157,7 +159,7 @@ fn parameter<'a>(element: &'a [u8], wanted: &[u8]) -> Option<Option<&'a [u8]>> {
         }
         let equals = pair.iter().position(|byte| *byte == b'=')?;
         let (name, value) = (&pair[..equals], unquoted(&pair[equals + 1..])?);
-        if name.is_empty() || !name.iter().all(|byte| is_token(*byte)) {
+        if name.is_empty() || !name.iter().all(|byte| is_token_byte(*byte)) {
             return None;
         }
         if name.eq_ignore_ascii_case(wanted) && found.replace(value).is_some() {
@@ -169,7 +171,7 @@ fn parameter<'a>(element: &'a [u8], wanted: &[u8]) -> Option<Option<&'a [u8]>> {
 
 /// A value without its quotes. Brackets and colons of an address are taken without quotes too, as some proxies write them.
 fn unquoted(value: &[u8]) -> Option<&[u8]> {
-    let is_plain = |byte: &u8| is_token(*byte) || b"[]:".contains(byte);
+    let is_plain = |byte: &u8| is_token_byte(*byte) || b"[]:".contains(byte);
     match value {
         // No address and no scheme has a character that has to be escaped.
         [b'"', inner @ .., b'"'] => {
@@ -178,11 +180,6 @@ fn unquoted(value: &[u8]) -> Option<&[u8]> {
         [] => None,
         plain => plain.iter().all(is_plain).then_some(plain),
     }
-}
-
-/// Whether a token may have this character (RFC 9110 §5.6.2).
-fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 #[cfg(test)]

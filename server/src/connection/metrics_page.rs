@@ -69,7 +69,7 @@ fn write_handlers(page: &mut Exposition, handlers: &[HandlerSnapshot]) {
     of_each("wshd_sent_bytes_total", Counter, "Bytes that the system has taken for peers, with the 101 and the framing.", |it| it.traffic.bytes_out);
     of_each("wshd_queue_bytes", Gauge, "Bytes that wait to be sent to open sessions.", |it| it.queue_bytes);
     of_each("wshd_panics_total", Counter, "Callbacks that panicked.", |it| it.panics);
-    of_each("wshd_quarantined", Gauge, "Whether the handler is out of service, because it has failed too often.", |it| u64::from(it.is_quarantined));
+    of_each("wshd_quarantined", Gauge, "Whether the handler is out of service, because it has failed too often or an operator wants it.", |it| u64::from(it.is_quarantined));
     of_each("wshd_serving_generation", Gauge, "The number of the generation that new sessions begin on; 0 if there is none.", |it| it.generation.unwrap_or(0));
     of_each("wshd_refused", Gauge, "Whether the file of the handler is refused.", |it| u64::from(it.refusal.is_some()));
     of_each("wshd_topics", Gauge, "Topics that the engine keeps.", |it| it.topics as u64);

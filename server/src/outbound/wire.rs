@@ -70,7 +70,7 @@ impl Wire {
         self.output.len() - self.sent
     }
 
-    /// Where the queue ends, among all bytes that were ever queued.
+    /// The bytes that have left and those that wait: where the queue ends. Bytes that were taken out no longer count.
     pub(crate) fn end(&self) -> u64 {
         self.bytes_out + self.buffered() as u64
     }

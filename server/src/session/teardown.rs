@@ -98,8 +98,8 @@ impl Session {
 /// panicked in its task.
 impl Drop for Session {
     fn drop(&mut self) {
-        // The drop closes the socket, so no other thread may be sending on it.
         self.release_held();
+        // The drop closes the socket, so no other thread may be sending on it.
         if self.has_offered_wire {
             self.registration.mailbox().reclaim_wire_for_good();
         }

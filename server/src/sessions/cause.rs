@@ -77,7 +77,7 @@ impl Cause {
 
     /// The reason in the Close frame. Empty where the code says it all.
     ///
-    /// A peer can do something about a limit (1008 or 1009), so its reason names the limit. One that is to come back (1012
+    /// A peer can do something about a limit (1001, 1008 or 1009), so its reason names the limit. One that is to come back (1012
     /// or 1013) is told a random time to wait, so that not all come back at one moment.
     pub(crate) fn reason(self, limits: &SessionLimits) -> String {
         let CauseRow { code, word, limit } = self.row(Some(limits));

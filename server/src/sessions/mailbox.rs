@@ -537,7 +537,6 @@ fn wake(inner: MutexGuard<'_, Inner>) {
 }
 
 impl Inner {
-    /// Has the session end because too much waits for its peer. Nothing comes behind what is left out.
     /// Takes the oldest messages out until so many bytes fit, or there is none.
     fn take_oldest(&mut self, needed: u32) -> Vec<Letter> {
         let mut taken = Vec::new();
@@ -569,6 +568,7 @@ impl Inner {
         }
     }
 
+    /// Has the session end because too much waits for its peer. Nothing comes behind what is left out.
     fn overflow(&mut self) {
         self.marks.set(Marks::OVERFLOWED);
         if self.intake == Intake::Everything {

@@ -33,7 +33,7 @@ struct Situation {
     is_overloaded: bool,
 }
 
-/// The readiness of this server, as those who know tell it.
+/// The readiness of this server. It is told of each change that decides it.
 #[derive(Debug, Default)]
 pub(crate) struct ServerReadiness(watch::Sender<Situation>);
 

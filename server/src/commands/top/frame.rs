@@ -173,7 +173,7 @@ fn sparkline(values: &VecDeque<f64>, width: usize) -> String {
     " ".repeat(missing) + &bars
 }
 
-/// `12`, `3.4k`, `12M`.
+/// `3.4`, `120`, `34k`, `1.2M`.
 fn short(number: f64) -> String {
     match number {
         _ if number < 9.95 => format!("{number:.1}"),
@@ -183,7 +183,7 @@ fn short(number: f64) -> String {
     }
 }
 
-/// Seconds as `1 us`, `2.5 ms`, `3 s`; `>2 s` beyond the last range.
+/// Seconds as `1 us`, `2.5 ms`, `3.0 s`; `long` beyond the last range.
 fn duration(seconds: f64) -> String {
     match seconds {
         _ if seconds.is_infinite() => "long".to_owned(),

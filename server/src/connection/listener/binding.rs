@@ -45,7 +45,8 @@ pub enum WhyNot {
     NoPrivilege(io::Error),
     /// The socket is passed as one for TLS.
     #[error(
-        "systemd's socket unit names it `tls`, and `[tls]` has no certificate; set `certificates`, or another          `FileDescriptorName=`"
+        "systemd's socket unit names it `tls`, and `[tls]` has no certificate; set `certificates`, or another \
+         `FileDescriptorName=`"
     )]
     NoCertificate,
     /// The system does not allow it.

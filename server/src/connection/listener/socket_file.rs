@@ -205,7 +205,7 @@ impl FileIdentity {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if !self.is_left.load(Ordering::Relaxed) && self.is_at(&self.path) {
+        if !self.is_left() && self.is_at(&self.path) {
             // Without a right to the directory it stays, and the next server takes it over.
             let _ = fs::remove_file(&self.path);
         }

@@ -177,9 +177,8 @@ impl Controls {
         if has_room && self.check_limit(frame.len()).is_ok() {
             let before = self.wire.end();
             self.wire.put_raw(frame);
-            let messages = u64::from(!message.is_verbatim());
-            self.mailbox.traffic.add_messages_out(messages);
-            if messages > 0 {
+            if !message.is_verbatim() {
+                self.mailbox.traffic.add_messages_out(1);
                 self.note_message(before);
             }
         }

@@ -29,7 +29,7 @@ impl Rate {
     pub(super) fn of(limits: &SessionLimits) -> Option<Rate> {
         let (messages, bytes) = (limits.messages_per_s_max, limits.bytes_per_s_max);
         let bucket = |per_s| Bucket { per_s, full_at: 0 };
-        (messages > 0 || bytes > 0).then(|| Rate {
+        limits.has_rate().then(|| Rate {
             messages: bucket(messages),
             bytes: bucket(bytes),
         })

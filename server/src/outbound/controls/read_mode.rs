@@ -16,11 +16,10 @@ impl ReadMode {
         mode
     }
 
-    /// Whether each message is counted from now on. The counts begin anew, so that no pause is left over.
+    /// Sets whether each message is counted from now on. A pause ends, because the counts begin anew.
     pub(super) fn set_limits(&mut self, limits: &SessionLimits) {
-        let has_rate = limits.messages_per_s_max > 0 || limits.bytes_per_s_max > 0;
         self.set(PAUSED, false);
-        self.set(COUNTED, has_rate);
+        self.set(COUNTED, limits.has_rate());
     }
 
     /// Whether messages are let in, and none is counted.
