@@ -140,7 +140,8 @@ fn a_request_with_a_body_that_is_refused_by_a_server_that_stops_gets_its_answer(
     client.write_all(&[b'x'; 300_000]).expect("a body");
 
     let answer = read_to_the_end(client);
-    assert!([405, 503].contains(&status_of(&answer)), "{answer}");
+    // It may have been accepted before the stop.
+    assert!([426, 503].contains(&status_of(&answer)), "{answer}");
     assert_eq!(server.wait(SOON).code(), Some(0));
 }
 
