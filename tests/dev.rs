@@ -13,6 +13,7 @@ use self::page::Page;
 use crate::harness::server::Server;
 use crate::harness::site::Site;
 use crate::harness::{eventually, within};
+use crate::signals::meeting;
 
 /// How long a build of cargo may take on a busy machine.
 const BUILT: Duration = Duration::from_secs(120);
@@ -142,6 +143,24 @@ fn a_developers_server_ignores_what_means_nothing_and_ends_with_its_terminal() {
 
     assert_eq!(open.close_code(), 1001);
     assert_eq!(server.wait(Duration::from_secs(5)).code(), Some(0));
+}
+
+#[test]
+fn a_developers_server_meets_signals_in_its_first_moment() {
+    let site = Site::empty();
+    write_c(&site, "mine/tea.c", str::to_owned);
+    let dev = |signals: &str| {
+        let server = Server::bare(&site).args(["dev", "mine", "-p", "0"]);
+        server.within(meeting(signals)).spawn()
+    };
+
+    let server = dev("USR1 USR2").listening();
+
+    assert_eq!(server.handshake_status("/nowhere"), 404);
+    for stop in ["HUP", "INT"] {
+        let ended = dev(stop).wait(Duration::from_secs(5));
+        assert_eq!(ended.code(), Some(0), "{stop}");
+    }
 }
 
 #[test]

@@ -119,6 +119,46 @@ fn a_server_hears_signals_that_what_started_it_has_blocked_or_ignored() {
     }
 }
 
+/// How a program is started whose first moment meets these signals: they have come, and wait for it.
+pub(crate) fn meeting(signals: &str) -> Command {
+    let script = format!("for name in {signals}; do kill -s $name $$; done; exec \"$@\"");
+    let mut command = env("--block-signal");
+    command.args(["sh", "-c", &script, "sh"]);
+    command
+}
+
+#[test]
+fn signals_in_the_first_moment_of_a_start_do_not_end_the_server() {
+    let site = Site::with(&["echo_wsh"]);
+
+    let server = Server::builder(&site).within(meeting("HUP USR1 USR2 ALRM"));
+    let server = server.start();
+
+    server.line(&["reading the configuration again, for a SIGHUP"]);
+    assert_eq!(server.connect("/echo").ask("hello"), "hello");
+}
+
+#[test]
+fn a_stop_in_the_first_moment_of_a_start_ends_the_server_in_good_order() {
+    for name in ["TERM", "INT", "QUIT"] {
+        let site = Site::with(&["echo_wsh"]);
+
+        let mut server = Server::builder(&site).within(meeting(name)).spawn();
+
+        assert_eq!(server.wait(SOON).code(), Some(0), "{name}");
+    }
+}
+
+#[test]
+fn a_program_that_is_no_server_ends_by_a_signal_as_any_program_does() {
+    let site = Site::empty();
+    let server = Server::bare(&site).arg("check");
+
+    let ended = server.within(meeting("TERM")).spawn().wait(SOON);
+
+    assert_eq!(ended.signal(), Some(libc::SIGTERM));
+}
+
 #[test]
 fn a_fault_is_told_and_plugins_are_tried_whatever_signals_are_blocked_or_ignored() {
     let site = Site::with(&["echo_wsh"]);

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use tungstenite::{Error, Message};
 
 use crate::harness::client::{Client, Raw, Steady};
+use crate::harness::client_frame::frame;
 use crate::harness::server::{Builder, Server, opening, status_of};
 use crate::harness::site::Site;
 use crate::harness::tls::Tls;
@@ -295,6 +296,58 @@ fn stdin_and_the_log_file_change_hands() {
     let rest = fs::read_to_string(&rotated).expect("it is there");
     let all = format!("{rest}{}", read());
     assert!(all.contains("end of stdin, stopping"), "{all}");
+}
+
+#[test]
+fn the_first_sigterm_to_a_process_that_was_replaced_leaves_its_sessions_their_time() {
+    let place = Place::new(
+        "listen = [\"127.0.0.1:0\"]\n[limits]\nclose_timeout_ms = 600000\nstop_timeout_ms = 1200000\n",
+    );
+    let mut server = place.builder().start();
+    // It is told to come back, and does not answer yet.
+    let mut slow = Raw::open(&server, "/echo");
+    upgrade(&server, server.pid(), 1);
+    let (kind, _) = slow.frame().expect("a Close frame");
+    assert_eq!(kind, 0x88);
+
+    server.signal("TERM");
+
+    server.line(&["SIGTERM, but another process has taken the place of this one"]);
+    slow.send(&frame(0x88, &1012u16.to_be_bytes()));
+    assert_eq!(server.wait_for_process(SOON).code(), Some(0));
+    assert_eq!(server.handshake_status("/echo"), 101);
+}
+
+#[test]
+fn the_second_sigterm_to_a_process_that_was_replaced_ends_it_now() {
+    let place = Place::new(
+        "listen = [\"127.0.0.1:0\"]\n[limits]\nclose_timeout_ms = 600000\nstop_timeout_ms = 1200000\n",
+    );
+    let mut server = place.builder().start();
+    let _slow = Raw::open(&server, "/echo");
+    upgrade(&server, server.pid(), 1);
+
+    server.signal("TERM");
+    server.line(&["SIGTERM, but another process has taken the place of this one"]);
+    server.signal("TERM");
+
+    assert_eq!(server.wait_for_process(SOON).code(), Some(130));
+    assert_eq!(server.handshake_status("/echo"), 101);
+}
+
+#[test]
+fn signals_for_a_process_that_has_just_been_started_to_take_over_do_not_end_it() {
+    let place = Place::new("listen = [\"127.0.0.1:0\"]\n");
+    let server = place.builder().start();
+    let program = env!("CARGO_BIN_EXE_wshd");
+    let kill = "for name in HUP USR1 USR2; do kill -s $name $$; done";
+    place.put_script(&format!("{kill}; exec {program} \"$@\""));
+
+    upgrade(&server, server.pid(), 1);
+
+    server.line(&["reading the configuration again, for a SIGHUP"]);
+    server.says(&["upgrade failed"], 0);
+    assert_eq!(server.handshake_status("/echo"), 101);
 }
 
 /// What clients have seen while servers were replaced.

@@ -40,10 +40,16 @@ pub mod testing;
 pub mod transport;
 mod ws;
 
-/// Empties the signal mask that the process has inherited, and has children waited for again where what
-/// started it ignored SIGCHLD. To be called first thing in `main`.
-pub fn forget_inherited_signals() {
-    border::guards::signal_dispositions::reset_inherited();
+/// Has signals that would end the process wait until it listens to them or [releases](release_signals) them, forgets the
+/// signal mask that it has inherited, and has children waited for again where what started it ignored SIGCHLD. To be called
+/// first thing in `main`.
+pub fn hold_signals() {
+    border::guards::signal_dispositions::hold_only(&process::ending_signals::all());
+}
+
+/// Lets signals do what they do by default. To be called where the process does not listen to them.
+pub fn release_signals() {
+    border::guards::signal_dispositions::release();
 }
 
 /// If this process was started to try plugins, does that and never returns. To be called before anything

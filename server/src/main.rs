@@ -23,7 +23,7 @@ use wshd::signals::{HangUp, Signals};
 use wshd::{check, commands, config, connect, last_resort, leave, logging};
 
 fn main() {
-    wshd::forget_inherited_signals();
+    wshd::hold_signals();
     wshd::be_trial_helper_if_asked();
     heap::set_limits();
     let line = CommandLine::of_process();
@@ -38,18 +38,13 @@ fn main() {
         }),
         Some(_) => Inherited::default(),
     };
+    // A server listens to signals itself, as soon as it can.
+    let is_server = matches!(line.command, None | Some(Subcommand::Dev { .. }));
+    if !is_server {
+        wshd::release_signals();
+    }
     // Before there are other threads: a process that is forked later would inherit locks that they hold.
-    if !matches!(
-        line.command,
-        Some(
-            Subcommand::New { .. }
-                | Subcommand::Sdk { .. }
-                | Subcommand::Connect(_)
-                | Subcommand::Operate(_)
-                | Subcommand::Completions(_)
-                | Subcommand::Man(_)
-        )
-    ) {
+    if is_server || matches!(line.command, Some(Subcommand::Check)) {
         wshd::start_trial_helper();
     }
     if cfg!(sanitized) {
@@ -114,8 +109,8 @@ fn run(line: CommandLine, inherited: Inherited) -> ! {
         Some(Subcommand::Man(of)) => printed(config::manual(of.as_deref())),
         Some(Subcommand::Connect(options)) => connect::run(&options),
         Some(Subcommand::Operate(command)) => commands::run(&command),
-        Some(Subcommand::Check) => configured(flags, |config, _| check(&config)),
-        Some(Subcommand::Dev { path, release }) => {
+        Some(Subcommand::Check) => configured(flags, |config, _| Ok(check(&config))),
+        Some(Subcommand::Dev { path, release }) => listening(HangUp::Stops, |signals| {
             let flags = flags.with_spare_certificate(dev::certificate_pair());
             configured(flags, |config, reread| {
                 let profile = if release {
@@ -123,31 +118,38 @@ fn run(line: CommandLine, inherited: Inherited) -> ! {
                 } else {
                     Profile::Dev
                 };
-                let signals = begin(&config, HangUp::Stops, stop_with_stdin);
-                signals.map_or_else(
-                    |code| code,
-                    |signals| develop(signals, config, reread, &path, profile),
-                )
+                // The server stays the user that builds.
+                begin(&signals, &config, None, stop_with_stdin)?;
+                Ok(develop(signals, config, reread, &path, profile))
             })
-        }
-        None => configured(flags, |config, reread| {
-            match begin(&config, HangUp::Rereads, stop_with_stdin) {
-                Ok(signals) => {
-                    for error in &inherited.remarks {
-                        warn!(error, "not all that was passed is used");
-                    }
-                    serve(signals, config, reread, None, inherited, |_| Ok(()))
+        }),
+        None => listening(HangUp::Rereads, |signals| {
+            configured(flags, |config, reread| {
+                let identity = Identity::wanted(config.user.as_deref(), config.group.as_deref())
+                    .map_err(|error| fail(CONFIG, &error.to_string()))?;
+                begin(&signals, &config, identity.as_ref(), stop_with_stdin)?;
+                for error in &inherited.remarks {
+                    warn!(error, "not all that was passed is used");
                 }
-                Err(code) => code,
-            }
+                Ok(serve(signals, config, reread, None, inherited, |_| Ok(())))
+            })
         }),
     };
     // Not `exit`: libraries of plugins must not run destructors while threads run in them.
     leave(code)
 }
 
-/// Reads the configuration, and calls `then` with it and with the function that reads it again.
-fn configured(flags: Flags, then: impl FnOnce(Config, Box<RereadConfig>) -> u8) -> u8 {
+/// Begins to listen to signals, and calls `then`. It comes first, since by default a signal ends the process.
+fn listening(hang_up: HangUp, then: impl FnOnce(Signals) -> u8) -> u8 {
+    last_resort::begin(wshd::leave_at_once);
+    match Signals::listen(hang_up) {
+        Ok(signals) => then(signals),
+        Err(error) => fail(FAILED, &format!("cannot listen to signals: {error}")),
+    }
+}
+
+/// Reads the configuration, and calls `then` with it and with the function that reads it again. An error is an exit code.
+fn configured(flags: Flags, then: impl FnOnce(Config, Box<RereadConfig>) -> Result<u8, u8>) -> u8 {
     let working_dir = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
     let mut last = LastGood::default();
     match flags.read_again(&working_dir, &mut last) {
@@ -164,7 +166,7 @@ fn configured(flags: Flags, then: impl FnOnce(Config, Box<RereadConfig>) -> u8) 
                 flags.replace_with(|flags| flags.clone().with_file_of(&reading.config));
                 Ok(reading)
             };
-            then(config, Box::new(reread))
+            then(config, Box::new(reread)).unwrap_or_else(|code| code)
         }
     }
 }
@@ -228,32 +230,29 @@ fn develop(
     )
 }
 
-/// Begins to log and to listen to signals. An error is the exit code.
-fn begin(config: &Config, hang_up: HangUp, stop_with_stdin: bool) -> Result<Signals, u8> {
+/// Begins to log, and to stop with stdin where that is wanted. With an `identity`, the server becomes another user later. An
+/// error is the exit code.
+fn begin(
+    signals: &Signals,
+    config: &Config,
+    identity: Option<&Identity>,
+    stop_with_stdin: bool,
+) -> Result<(), u8> {
     logging::init(config.log_level);
-    // In `wshd dev`, where a hang-up stops, the server stays the user that builds.
-    let is_to_change = match hang_up {
-        HangUp::Stops => None,
-        HangUp::Rereads => Identity::wanted(config.user.as_deref(), config.group.as_deref())
-            .map_err(|error| fail(CONFIG, &error.to_string()))?,
-    };
     // Root opens no file in a directory of another user, who could have it lead elsewhere.
-    let set = match is_to_change {
+    let set = match identity {
         Some(_) => logging::set_files(&config.without_log_files()),
         None => logging::set_files(config),
     };
     set.map_err(|error| fail(FAILED, &error.to_string()))?;
     config.tell_remarks();
     optional::tell();
-    last_resort::begin(wshd::leave_at_once);
     wshd::tell_exits(true);
-    let signals = Signals::listen(hang_up).and_then(|signals| {
-        if stop_with_stdin {
-            signals.stop_with_stdin()?;
-        }
-        Ok(signals)
-    });
-    signals.map_err(|error| fail(FAILED, &format!("cannot listen to signals: {error}")))
+    if stop_with_stdin {
+        let told = signals.stop_with_stdin();
+        told.map_err(|error| fail(FAILED, &format!("cannot listen to stdin: {error}")))?;
+    }
+    Ok(())
 }
 
 /// Serves until the server is told to stop. What `beside` answers is kept until then.

@@ -1,6 +1,7 @@
 //! What the process is to the system: its clock, threads, memory and files.
 
 pub(crate) mod clock;
+pub(crate) mod ending_signals;
 pub(crate) mod file_mode;
 pub mod heap;
 pub mod identity;

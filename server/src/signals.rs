@@ -24,6 +24,7 @@ use crate::border::library;
 use crate::dev;
 use crate::last_resort;
 use crate::logging;
+use crate::process::ending_signals;
 use crate::process::service_manager::service_manager;
 use crate::reload::Control;
 use crate::serve::{StopReason, Upgrade};
@@ -62,10 +63,12 @@ impl Signals {
         let is_listened_to =
             |signal: &c_int| meaning::is_listened_to(*signal, hang_up, is_hang_up_ignored);
         let mut heard = Heard::new(meaning::needed().into_iter().filter(is_listened_to))?;
-        for signal in meaning::all().into_iter().filter(is_listened_to) {
+        for signal in ending_signals::all().into_iter().filter(is_listened_to) {
             // It fails where a tool that runs the server, such as valgrind, keeps the signal for itself.
             let _ = heard.add_signal(signal);
         }
+        // Those that have come since the process began are heard now.
+        signal_dispositions::release();
         let (stop, _) = watch::channel(None);
         let signals = Signals {
             state: Arc::new(Mutex::new(SignalState {
@@ -141,6 +144,7 @@ impl Signals {
         let mut state = self.lock();
         state.phase.advance(ServerPhase::Serving);
         if std::mem::take(&mut state.is_reread_due) {
+            info!("reading the configuration again, for a SIGHUP that came during the start");
             control.reread();
         }
         if let Some(manager) = service_manager() {
@@ -158,7 +162,7 @@ impl Signals {
     /// Has the server drain, since another process has taken its place.
     pub fn hand_over(&self) {
         let mut state = self.lock();
-        state.phase.advance(ServerPhase::Stopping);
+        state.phase.advance(ServerPhase::Replaced);
         last_resort::leave_within((state.stop_limit)());
         self.stop.send_if_modified(|reason| {
             let is_first = reason.is_none();
@@ -167,8 +171,8 @@ impl Signals {
         });
     }
 
-    /// Resolves with the first signal that stops the server, or when another process has taken its place. From then on
-    /// a signal ends the process at once.
+    /// Resolves with the first signal that stops the server, or when another process has taken its place. A second
+    /// signal ends the process at once.
     pub async fn stopped(self) -> StopReason {
         let mut stop = self.stop.subscribe();
         // The sender lives as long as `self`.
@@ -193,7 +197,12 @@ impl Signals {
                 info!("{name}, leaving before anything is served");
                 logging::end(LAST_WORDS);
                 dev::clear_up();
-                library::leave(FORCED);
+                library::leave(STOPPED);
+            }
+            SignalAction::TellEnd => {
+                info!(
+                    "{name}, but another process has taken the place of this one, which ends when its sessions have; another signal ends it at once"
+                );
             }
             SignalAction::LeaveAtOnce => {
                 warn!("{name}, a second signal, leaving at once");
@@ -251,6 +260,8 @@ impl std::fmt::Debug for SignalState {
     }
 }
 
+/// The exit code of a stop in good order, which has nothing to close.
+const STOPPED: u8 = 0;
 /// The exit code of a stop that was forced: 128 and the number of SIGINT, as shells count.
 const FORCED: u8 = 130;
 const FAILED: u8 = 1;

@@ -22,17 +22,43 @@ type SetHandler = unsafe extern "C" fn(c_int, SignalHandler) -> SignalHandler;
 type SetAction = unsafe extern "C" fn(c_int, *const libc::sigaction, *mut libc::sigaction) -> c_int;
 type Ignore = unsafe extern "C" fn(c_int) -> c_int;
 
-/// Empties the signal mask of this thread, which later threads and processes inherit, and gives SIGCHLD its default back.
+/// Has these `signals`, and no other ones, wait until [`release`], and gives SIGCHLD its default back. Later threads and
+/// processes inherit that a signal waits.
 ///
 /// A program inherits both from what starts it. A blocked SIGTERM is never heard, and a blocked SIGSEGV ends the process
 /// without a line in the log. Where SIGCHLD is ignored, the end of no child can be waited for.
-pub(crate) fn reset_inherited() {
-    let mut none = std::mem::MaybeUninit::<libc::sigset_t>::zeroed();
-    // SAFETY: the first call makes the variable an empty set. The third sets a signal to its default, which has no handler.
+pub(crate) fn hold_only(signals: &[c_int]) {
+    set_mask(libc::SIG_SETMASK, signals);
+    // SAFETY: the call sets a signal to its default, which has no handler.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+}
+
+/// Lets every signal come to this thread, also those that have waited.
+pub(crate) fn release() {
+    set_mask(libc::SIG_SETMASK, &[]);
+}
+
+/// Has these `signals` wait while `work` runs. Processes that it starts begin so.
+pub(crate) fn holding<T>(signals: &[c_int], work: impl FnOnce() -> T) -> T {
+    let before = set_mask(libc::SIG_BLOCK, signals);
+    let done = work();
+    // SAFETY: `before` is a set that the system has filled.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &before, std::ptr::null_mut()) };
+    done
+}
+
+/// Changes the signal mask of this thread. Returns the one of before.
+fn set_mask(how: c_int, signals: &[c_int]) -> libc::sigset_t {
+    let mut set = std::mem::MaybeUninit::<libc::sigset_t>::zeroed();
+    let mut before = std::mem::MaybeUninit::<libc::sigset_t>::zeroed();
+    // SAFETY: the first call makes the variable an empty set, and the last one fills the other variable.
     unsafe {
-        libc::sigemptyset(none.as_mut_ptr());
-        libc::pthread_sigmask(libc::SIG_SETMASK, none.as_ptr(), std::ptr::null_mut());
-        libc::signal(libc::SIGCHLD, libc::SIG_DFL);
+        libc::sigemptyset(set.as_mut_ptr());
+        for signal in signals {
+            libc::sigaddset(set.as_mut_ptr(), *signal);
+        }
+        libc::pthread_sigmask(how, set.as_ptr(), before.as_mut_ptr());
+        before.assume_init()
     }
 }
 

@@ -25,6 +25,7 @@ use rustix::process::{
 };
 
 use super::child;
+use crate::border::guards::signal_dispositions;
 
 /// What the helper answers when a trial has ended or could not begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,6 +93,8 @@ fn isolate(control: OwnedFd) -> OwnedFd {
         // SAFETY: the call has a signal ignored, which needs no handler.
         unsafe { libc::signal(signal, libc::SIG_IGN) };
     }
+    // What waits until the server listens is not for this process, nor for those in which plugins are tried.
+    signal_dispositions::release();
     if let Ok(null) = fs::File::options().read(true).write(true).open("/dev/null") {
         let _ = rustix::stdio::dup2_stdin(&null);
         let _ = rustix::stdio::dup2_stdout(&null);

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use super::channel::{DESCRIPTORS_MAX, Received, ToPredecessor, ToSuccessor, UpgradeChannel};
 use super::program::Program;
+use crate::border::guards::signal_dispositions;
+use crate::process::ending_signals;
 use crate::process::passed_sockets::SocketNote;
 
 /// The process.
@@ -47,16 +49,19 @@ impl Successor {
         // The channel is its stdin, and so what is stdin here goes through the channel.
         let stdin = io::stdin();
         channel.send(&ToSuccessor::Begin, &[stdin.as_fd()])?;
-        let child = program
-            .command()
-            .env(VARIABLE, std::process::id().to_string())
-            // The watchdog's time is meant for the process that takes over, too.
-            .env_remove("WATCHDOG_PID")
-            .env_remove("LISTEN_PID")
-            .env_remove("LISTEN_FDS")
-            .env_remove("LISTEN_FDNAMES")
-            .stdin(theirs)
-            .spawn()?;
+        // A signal for the new process may come before it listens to signals.
+        let child = signal_dispositions::holding(&ending_signals::all(), || {
+            program
+                .command()
+                .env(VARIABLE, std::process::id().to_string())
+                // The watchdog's time is meant for the process that takes over, too.
+                .env_remove("WATCHDOG_PID")
+                .env_remove("LISTEN_PID")
+                .env_remove("LISTEN_FDS")
+                .env_remove("LISTEN_FDNAMES")
+                .stdin(theirs)
+                .spawn()
+        })?;
         Ok((Successor { child }, channel))
     }
 
