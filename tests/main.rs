@@ -13,6 +13,7 @@ mod async_clients;
 mod auth;
 mod batches;
 mod blocking;
+mod book;
 mod border;
 mod c_handlers;
 mod causes;

@@ -54,6 +54,9 @@ const NAMES: &[(&str, &str)] = &[
     ("Errand", "ThreadJob"),
 ];
 
+/// A variant of a crate that reads Markdown, whose name is one of these.
+const OF_ANOTHER_CRATE: &str = "Tag::Link";
+
 /// Modules that are gone, whose words mean something else elsewhere.
 const MODULES: &[(&str, &str)] = &[
     ("rooms", "buffer_pool"),
@@ -93,6 +96,7 @@ fn no_name_that_was_replaced_comes_back() {
     let mut faults = Vec::new();
     for source in sources.iter().filter(|it| it.path != "CHANGELOG.md") {
         for (number, line) in source.text.lines().enumerate() {
+            let line = &line.replace(OF_ANOTHER_CRATE, "");
             for (old, new) in NAMES.iter().filter(|(old, _)| has_name(line, old)) {
                 faults.push(fault(source, number, old, new));
             }
