@@ -11,7 +11,7 @@ use crate::harness::site::{Site, library};
 use crate::harness::within;
 
 /// How soon after the last write a change shows.
-const SOON: Duration = Duration::from_secs(1);
+const SOON: Duration = Duration::from_secs(10);
 
 fn version(client: &mut Client) -> String {
     client.ask("which?")

@@ -10,7 +10,7 @@ use crate::harness::site::Site;
 
 /// Lines that the handler logs: more than a pipe and the server's own queue hold.
 const MANY: usize = 20_000;
-const SOON: Duration = Duration::from_secs(3);
+const SOON: Duration = Duration::from_secs(15);
 
 /// A site with `echo` and a handler that logs a lot.
 fn site() -> Site {

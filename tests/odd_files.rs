@@ -12,7 +12,7 @@ use crate::harness::tls::Tls;
 use crate::harness::within;
 
 /// Far longer than a refusal takes.
-const SOON: Duration = Duration::from_secs(5);
+const SOON: Duration = Duration::from_secs(15);
 
 /// Puts one odd file after the other at a path, and calls `then` with the sentence about each.
 fn oddities(site: &Site, file: &str, mut then: impl FnMut(&str)) {

@@ -13,7 +13,7 @@ use crate::harness::site::Site;
 use crate::harness::within;
 
 /// From the end of the trouble to the next attempt, on a busy machine.
-const SOON: Duration = Duration::from_secs(5);
+const SOON: Duration = Duration::from_secs(15);
 
 const PASSED: &str = "what was in the way of loading it has passed";
 

@@ -3,7 +3,6 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::time::Duration;
 
 use wsh::abi::ABI_MINOR;
 
@@ -11,7 +10,6 @@ use crate::harness::eventually;
 use crate::harness::patch::{self, Patch, versioned};
 use crate::harness::server::{Server, status_of};
 use crate::harness::site::Site;
-use crate::harness::within;
 
 /// Faults that show in the file, and the sentence about each.
 fn faulty() -> Vec<(&'static str, Vec<u8>, &'static str)> {
@@ -120,13 +118,9 @@ fn a_faulty_file_is_refused_in_one_sentence_and_none_of_its_code_runs() {
         // Each fault comes as a file of its own and over the file that serves.
         site.add_bytes(bytes, &format!("f{index}_wsh.so"));
         site.add_bytes(bytes, "versioned_wsh.so");
-        let limit = Duration::from_secs(2);
-        let own = server.line_within(
-            limit,
-            &[&format!("cannot load `f{index}_wsh.so`: {sentence}")],
-        );
+        let own = server.line(&[&format!("cannot load `f{index}_wsh.so`: {sentence}")]);
         let over = format!("cannot load `versioned_wsh.so`: {sentence}");
-        let over = server.line_within(limit, &[&over, "; generation 1 keeps serving"]);
+        let over = server.line(&[&over, "; generation 1 keeps serving"]);
 
         assert!(
             own.contains("WARN") && over.contains("WARN"),
@@ -154,11 +148,9 @@ fn a_faulty_file_is_refused_in_one_sentence_and_none_of_its_code_runs() {
 
     // Without a fault the file leaves its trace, so the test can see one.
     site.add("leaves_a_trace_wsh", "good_wsh.so");
-    within(Duration::from_secs(1), "the good one is loaded", || {
-        trace.exists()
-    });
+    eventually("the good one is loaded", || trace.exists());
     site.add_bytes(&versioned(2), "versioned_wsh.so");
-    within(Duration::from_secs(1), "the good one serves", || {
+    eventually("the good one serves", || {
         server.connect("/versioned").ask("which?") == "version-0002"
     });
 }
@@ -188,12 +180,12 @@ fn a_file_cut_off_anywhere_is_waited_for_and_then_refused() {
 
     for cut in 0..cuts {
         let refused = format!("cannot load `cut{cut}_wsh.so`: the file is ");
-        server.line_within(Duration::from_secs(2), &[&refused]);
+        server.line(&[&refused]);
         assert_eq!(server.handshake_status(&format!("/cut{cut}")), 503);
     }
     // The rest arrives after all.
     fs::write(site.handlers().join("cut7_wsh.so"), &whole).expect("writing");
-    within(Duration::from_secs(1), "the whole file is served", || {
+    eventually("the whole file is served", || {
         server.handshake_status("/cut7") == 101
     });
 }
@@ -225,7 +217,7 @@ fn what_others_can_write_is_refused_with_the_command_that_mends_it() {
 
     chmod(&file, 0o644);
     chmod(&folder, 0o755);
-    within(Duration::from_secs(1), "both are served", || {
+    eventually("both are served", || {
         server.handshake_status("/echo") == 101 && server.handshake_status("/sub/versioned") == 101
     });
 

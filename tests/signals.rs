@@ -13,7 +13,7 @@ use crate::harness::site::Site;
 use crate::harness::{eventually, is_long, within};
 
 /// Far less than the stop timeout, because sessions whose peers answer end at once.
-const SOON: Duration = Duration::from_secs(5);
+const SOON: Duration = Duration::from_secs(15);
 
 #[track_caller]
 fn closes_all_and_exits_0(signal: &str) {

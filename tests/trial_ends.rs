@@ -134,4 +134,4 @@ fn a_server_that_is_killed_while_a_trial_begins_leaves_no_process_behind() {
     }
 }
 
-const SOON: Duration = Duration::from_secs(5);
+const SOON: Duration = Duration::from_secs(15);

@@ -13,7 +13,7 @@ use crate::harness::site::Site;
 use crate::harness::{at_once, eventually, within};
 
 /// How soon a change shows where events tell of it, or a look twice a second.
-const SOON: Duration = Duration::from_secs(1);
+const SOON: Duration = Duration::from_millis(1_900);
 
 /// Whether a new connection runs this version.
 fn serves(server: &Server, path: &str, number: u32) -> bool {

@@ -18,10 +18,10 @@ pub(crate) mod tls;
 
 use std::time::{Duration, Instant};
 
-/// Waits until `claim` holds, and fails with `what` if it does not in ten seconds.
+/// Waits until `claim` holds, and fails with `what` if it does not in twenty seconds.
 #[track_caller]
 pub(crate) fn eventually(what: &str, claim: impl FnMut() -> bool) {
-    within(Duration::from_secs(10), what, claim);
+    within(Duration::from_secs(20), what, claim);
 }
 
 /// Waits until `claim` holds, and fails with `what` if it does not within `limit`.
