@@ -567,6 +567,7 @@ fn every_command_has_its_help_and_a_wrong_one_is_a_usage_error() {
         "top",
         "sessions",
         "reload",
+        "upgrade",
         "drain",
         "quarantine",
         "release",

@@ -59,7 +59,7 @@ fn write_source(site: &Site, answer: &str) {
 }
 
 /// Writes the handler of handlers/c after `change`.
-fn write_c(site: &Site, file: &str, change: impl Fn(&str) -> String) {
+pub(crate) fn write_c(site: &Site, file: &str, change: impl Fn(&str) -> String) {
     let handler = Path::new(env!("CARGO_MANIFEST_DIR")).join("../handlers/c/cecho.c");
     let handler = std::fs::read_to_string(handler).expect("the handler in C");
     site.write(file, &change(&handler));

@@ -63,6 +63,7 @@ mod names;
 mod new;
 mod newcomers;
 mod odd_files;
+mod operated_upgrades;
 mod origins;
 mod outbound_policies;
 mod overload;

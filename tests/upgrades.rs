@@ -21,13 +21,13 @@ use crate::harness::{eventually, is_long, patience, within};
 const SOON: Duration = Duration::from_secs(15);
 
 /// A site with the program of the server, which a test can replace: a link to the real one.
-struct Place {
-    site: Site,
+pub(crate) struct Place {
+    pub(crate) site: Site,
     program: PathBuf,
 }
 
 impl Place {
-    fn new(config: &str) -> Place {
+    pub(crate) fn new(config: &str) -> Place {
         let site = Site::with(&["echo_wsh", "speaks_later_wsh"]);
         site.write("config.toml", config);
         let program = site.root().join("wshd");
@@ -37,20 +37,20 @@ impl Place {
     }
 
     /// Has the name of the program lead to this one.
-    fn put(&self, program: &Path) {
+    pub(crate) fn put(&self, program: &Path) {
         let new = self.site.root().join("wshd.new");
         symlink(program, &new).expect("a link");
         fs::rename(&new, &self.program).expect("it is replaced");
     }
 
     /// Has the name of the program lead to a script of the shell.
-    fn put_script(&self, text: &str) {
+    pub(crate) fn put_script(&self, text: &str) {
         let script = self.site.write("a script", &format!("#!/bin/sh\n{text}\n"));
         fs::set_permissions(&script, Permissions::from_mode(0o755)).expect("a mode");
         self.put(&script);
     }
 
-    fn builder(&self) -> Builder {
+    pub(crate) fn builder(&self) -> Builder {
         self.quiet().args(["--log-level", "debug"])
     }
 
@@ -60,7 +60,7 @@ impl Place {
     }
 
     /// The processes that run the program of this site.
-    fn processes(&self) -> usize {
+    pub(crate) fn processes(&self) -> usize {
         let processes = fs::read_dir("/proc").expect("a directory").flatten();
         let own = self.site.root().canonicalize().expect("a directory");
         let runs_here = |path: PathBuf| {

@@ -9,13 +9,17 @@ mod connection;
 pub(crate) mod json;
 pub(crate) mod network;
 pub(crate) mod place;
+pub(crate) mod port;
 pub(crate) mod request;
 pub(crate) mod socket;
+pub(crate) mod upgrade;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
+use self::port::AdminPort;
+use self::upgrade::BeginUpgrade;
 use crate::connection::listener::Listeners;
 use crate::connection::server::Server;
 use crate::reload::Control;
@@ -30,6 +34,9 @@ pub(crate) struct Admin {
     listeners: Arc<Listeners>,
     /// Where this is asked.
     socket: Option<PathBuf>,
+    port: Arc<AdminPort>,
+    /// `None` in `wshd dev`.
+    begin_upgrade: Option<BeginUpgrade>,
     began: Instant,
     began_at: SystemTime,
     /// How many reloads may wait for their outcome at a time: each holds a thread.
@@ -43,6 +50,8 @@ impl Admin {
         control: Arc<Control>,
         listeners: Arc<Listeners>,
         socket: Option<PathBuf>,
+        port: Arc<AdminPort>,
+        begin_upgrade: Option<BeginUpgrade>,
     ) -> Arc<Admin> {
         Arc::new(Admin {
             server,
@@ -50,6 +59,8 @@ impl Admin {
             control,
             listeners,
             socket,
+            port,
+            begin_upgrade,
             began: Instant::now(),
             began_at: SystemTime::now(),
             reloads: tokio::sync::Semaphore::new(RELOADS_MAX),

@@ -11,6 +11,7 @@ mod table;
 mod top;
 
 use std::io::Write;
+use std::time::Duration;
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
@@ -113,6 +114,12 @@ fn carry_out(command: &OperatorCommand, client: &Client) -> Result<Outcome, NoAn
                 faults,
             })
         }
+        OperatorAction::Upgrade => {
+            // The server bounds it, by `upgrade_timeout_ms`.
+            let answer = client.post_within("/upgrade", UPGRADE_TIMEOUT)?;
+            let text = report::upgraded(&answer);
+            Ok(Outcome::good(answer, text))
+        }
         OperatorAction::Drain { handler, wait } => drain::drain(client, handler, *wait),
         OperatorAction::Quarantine { handler } => {
             let answer = client.post(&with_handler("/quarantine", handler))?;
@@ -185,6 +192,8 @@ fn fail(code: u8, sentence: &str) -> u8 {
     code
 }
 
+/// Longer than the longest `upgrade_timeout_ms`, which is a day.
+const UPGRADE_TIMEOUT: Duration = Duration::from_secs(25 * 3_600);
 const FAILED: u8 = 1;
 const WRONG_COMMAND_LINE: u8 = 2;
 const NO_SERVER: u8 = 3;

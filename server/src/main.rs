@@ -17,7 +17,7 @@ use wshd::process::identity::Identity;
 use wshd::process::optional::{self, Optional, is_allowed};
 use wshd::process::passed_sockets::{self, PassedByService, PassedSocket};
 use wshd::runtime;
-use wshd::serve::upgrade::{Predecessor, Program};
+use wshd::serve::upgrade::{self, Predecessor, Program};
 use wshd::serve::{ServeError, Serving};
 use wshd::signals::{HangUp, Signals};
 use wshd::{check, commands, config, connect, last_resort, leave, logging};
@@ -387,6 +387,7 @@ fn note(what: &str) {
 /// Logs why the server does not start, and answers the exit code.
 fn fail(code: u8, why: &str) -> u8 {
     logging::say(&format!("wshd: {why}"));
+    upgrade::tell_failure(why);
     code
 }
 

@@ -12,14 +12,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{error, info, warn};
 
 use self::supervision::Supervision;
 pub use self::upgrade::Upgrade;
 use self::upgrade::{Predecessor, Program};
 use self::urls::Urls;
+use crate::admin::port::AdminPort;
 use crate::admin::socket::{AdminListener, AdminSocketError};
+use crate::admin::upgrade::BeginUpgrade;
 use crate::admin::{Admin, network};
 use crate::auth;
 use crate::border::watchdog;
@@ -54,6 +56,8 @@ pub struct Serving {
     shared: Arc<Shared>,
     control: Arc<Control>,
     admin_listener: Option<AdminListener>,
+    admin_port: Arc<AdminPort>,
+    upgrade: Option<Arc<Upgrade>>,
     stop: watch::Sender<bool>,
 }
 
@@ -111,7 +115,7 @@ impl Serving {
         config: Config,
         reread: Reread,
         overlay: Option<Arc<Overlay>>,
-        passed: Vec<PassedSocket>,
+        mut passed: Vec<PassedSocket>,
         takes_over: bool,
     ) -> Result<Serving, ServeError> {
         match &config.file {
@@ -125,6 +129,7 @@ impl Serving {
         if config.auth.is_some() {
             auth::tell(config.auth.as_deref());
         }
+        let admin_port = Arc::new(AdminPort::take_from(&mut passed));
         // A busy port is an error before any handler runs.
         let listeners = Arc::new(Listeners::open(&config, passed)?);
         // A path that the server chooses depends on its user.
@@ -185,6 +190,8 @@ impl Serving {
             shared,
             control: Arc::new(control),
             admin_listener,
+            admin_port,
+            upgrade: None,
             stop,
         })
     }
@@ -225,13 +232,16 @@ impl Serving {
 
     /// The means to replace this server by `program` while it serves. `drain` has [`run`](Self::run) told of it.
     pub fn upgrade(
-        &self,
+        &mut self,
         program: Program,
         drain: impl Fn() + Send + Sync + 'static,
     ) -> Arc<Upgrade> {
         let config = self.server.config.clone();
         let router = self.server.router.clone();
-        Upgrade::new(program, self.listeners.clone(), router, config, drain)
+        let (listeners, admin_port) = (self.listeners.clone(), self.admin_port.clone());
+        let upgrade = Upgrade::new(program, listeners, admin_port, router, config, drain);
+        self.upgrade = Some(upgrade.clone());
+        upgrade
     }
 
     /// Takes the place of the server that has started this process, with its sockets and their files.
@@ -242,6 +252,8 @@ impl Serving {
         if let Some(listener) = &mut self.admin_listener {
             listener.take_place();
         }
+        // Now an operator finds this process.
+        drop(predecessor);
     }
 
     /// Accepts connections until `stop` ends, and for `stop_delay_ms` more. Then closes every session with 1001 and waits
@@ -262,16 +274,23 @@ impl Serving {
         tokio::spawn(async move { sessions.run_alarms().await });
         let (alive, mut ended) = mpsc::channel(1);
         let admin_listener = self.admin_listener.take();
+        let begin_upgrade = self
+            .upgrade
+            .take()
+            .map(|upgrade| -> BeginUpgrade { Box::new(move |asker| upgrade.ask(Some(asker))) });
         let admin = Admin::new(
             self.server.clone(),
             self.shared.clone(),
             self.control.clone(),
             self.listeners.clone(),
             admin_listener.as_ref().map(|it| it.path().to_owned()),
+            self.admin_port.clone(),
+            begin_upgrade,
         );
         // Both are there until the end, so that an operator can see a stop.
         tokio::spawn(network::run(admin.clone()));
-        let admin_socket = admin_listener.map(|it| tokio::spawn(it.run(admin)));
+        let (end_admin, admin_ends) = oneshot::channel();
+        let admin_socket = admin_listener.map(|it| tokio::spawn(it.run(admin, admin_ends)));
         let urls = Urls::of(self.listeners.endpoints().iter());
         let has_pages = self.has_pages();
         let connections = alive.downgrade();
@@ -330,8 +349,8 @@ impl Serving {
             warn!("the thread that loads handlers does not end, leaving without it");
         }
         // The process may leave before the runtime drops its tasks, and the file of the socket would stay.
+        let _ = end_admin.send(());
         if let Some(socket) = admin_socket {
-            socket.abort();
             let _ = socket.await;
         }
     }

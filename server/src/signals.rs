@@ -232,7 +232,7 @@ impl Signals {
             }
             SignalAction::Upgrade => {
                 if let Some(upgrade) = &state.upgrade {
-                    upgrade.ask();
+                    upgrade.ask(None);
                 }
             }
             SignalAction::Nothing => {}

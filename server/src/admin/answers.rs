@@ -43,6 +43,7 @@ impl Admin {
                 _ => Answer::good(self.sessions(wanted).await),
             },
             AdminRequest::Reload { handler } => self.reload(handler).await,
+            AdminRequest::Upgrade => self.upgrade().await,
             AdminRequest::Drain { handler } => self.drain(&handler),
             AdminRequest::Quarantine { handler } => self.quarantine(&handler),
             AdminRequest::Release { handler } => self.release(&handler),

@@ -3,15 +3,14 @@
 //! It only tells, and takes no command. Browsers are kept from telling it to the pages of other sites: an answer is for hosts
 //! that always mean this machine, or that `hosts` lists, and for no request that a page of another origin makes.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tracing::{error, info, warn};
 
 use super::connection::{Answer, Body, Door};
+use super::port::OpenPort;
 use super::request::AdminRequest;
 use super::socket::OpenConnections;
 use super::{Admin, connection};
@@ -20,36 +19,36 @@ use crate::connection::host;
 use crate::http::head::Head;
 use crate::http::target::Target;
 
-/// Listens where the configuration wants it, for ever. A change of it applies at once.
+/// Listens where the configuration wants it, until another process goes on with the socket. A change of it applies at once.
 pub(crate) async fn run(admin: Arc<Admin>) {
-    let mut listener: Option<(SocketAddr, TcpListener)> = None;
     let mut told = None;
     let mut open = OpenConnections::default();
-    loop {
+    if let Some(listener) = admin.port.open() {
+        tell(&listener);
+    }
+    while !admin.port.is_over() {
         let wanted = admin.server.config.load().admin_listen;
-        if wanted != listener.as_ref().map(|(address, _)| *address) {
-            match wanted.map(|address| (address, bind(address))) {
-                None => listener = None,
-                Some((address, Ok(bound))) => {
-                    let at = bound.local_addr().unwrap_or(address);
-                    info!(address = %at, "admin page is served");
-                    if !address.ip().is_loopback() {
-                        warn!(address = %at, "the admin page is for everyone who can reach this address");
-                    }
-                    listener = Some((address, bound));
+        let mut listener = admin.port.open();
+        if wanted != listener.as_ref().map(|it| it.wanted) {
+            match admin.port.listen(wanted) {
+                Ok(bound) => {
+                    bound.iter().for_each(tell);
+                    listener = bound;
                     told = None;
                 }
-                // The server that this one takes over from may still listen there.
-                Some((address, Err(error))) => {
-                    if told.replace(address) != Some(address) {
+                Err(error) => {
+                    if let Some(address) = wanted
+                        && told.replace(address) != wanted
+                    {
                         error!(%address, %error, "cannot listen for the admin page; trying again every second");
                     }
                 }
             }
         }
-        let is_bound = wanted == listener.as_ref().map(|(address, _)| *address);
+        let is_bound = wanted == listener.as_ref().map(|it| it.wanted);
         tokio::select! {
             () = admin.shared.config_changed.notified() => {}
+            () = admin.port.ended() => {}
             () = tokio::time::sleep(RETRY_PAUSE), if !is_bound => {}
             stream = accept(listener.as_ref()) => {
                 let admin = admin.clone();
@@ -61,28 +60,26 @@ pub(crate) async fn run(admin: Arc<Admin>) {
     }
 }
 
+fn tell(listener: &OpenPort) {
+    let address = listener.socket.local_addr().unwrap_or(listener.wanted);
+    info!(%address, "admin page is served");
+    if !address.ip().to_canonical().is_loopback() {
+        warn!(%address, "the admin page is for everyone who can reach this address");
+    }
+}
+
 /// The next connection; none ever comes where nothing is listened on.
-async fn accept(listener: Option<&(SocketAddr, TcpListener)>) -> TcpStream {
-    let Some((_, listener)) = listener else {
+async fn accept(listener: Option<&OpenPort>) -> TcpStream {
+    let Some(listener) = listener else {
         return std::future::pending().await;
     };
     loop {
-        match listener.accept().await {
+        match listener.socket.accept().await {
             Ok((stream, _)) => return stream,
             // No descriptor is left, most likely. The listeners of sessions tell that.
             Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
         }
     }
-}
-
-fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
-    let domain = Domain::for_address(address);
-    let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_reuse_address(true)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    TcpListener::from_std(socket.into())
 }
 
 impl Admin {
@@ -158,4 +155,3 @@ const SCRIPT: &str = include_str!("dashboard.js");
 const PLAIN: &str = "text/plain; charset=utf-8";
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
-const BACKLOG: i32 = 64;

@@ -19,6 +19,8 @@ pub(crate) enum AdminRequest {
     Reload {
         handler: Option<String>,
     },
+    /// Have another process take the place of this one.
+    Upgrade,
     /// Let no new session begin, and close those that are open.
     Drain {
         handler: String,
@@ -104,7 +106,7 @@ impl AdminRequest {
         let path = target.path;
         let wanted = match &*path {
             "/status" | "/handlers" | "/sessions" | "/snapshot" | "/metrics" => "GET",
-            "/reload" | "/drain" | "/quarantine" | "/release" | "/close" => "POST",
+            "/reload" | "/upgrade" | "/drain" | "/quarantine" | "/release" | "/close" => "POST",
             _ => return Err(RequestFault::NoPath(path)),
         };
         // HEAD is answered like GET, without the body.
@@ -130,6 +132,7 @@ impl AdminRequest {
             "/reload" => AdminRequest::Reload {
                 handler: fields.take("handler"),
             },
+            "/upgrade" => AdminRequest::Upgrade,
             "/drain" => AdminRequest::Drain {
                 handler: fields.need("handler")?,
             },
@@ -242,7 +245,7 @@ impl Fields {
 
 /// The sessions that one answer lists at most.
 pub(crate) const SESSIONS_MAX: u64 = 1_000;
-const PATHS: &str = "`/status`, `/handlers`, `/sessions`, `/snapshot`, `/metrics`, and with POST `/reload`, `/drain`, `/quarantine`, `/release`, `/close`";
+const PATHS: &str = "`/status`, `/handlers`, `/sessions`, `/snapshot`, `/metrics`, and with POST `/reload`, `/upgrade`, `/drain`, `/quarantine`, `/release`, `/close`";
 
 #[cfg(test)]
 mod tests {
@@ -281,6 +284,11 @@ mod tests {
                 Ok(AdminRequest::Reload {
                     handler: Some(handler("")),
                 }),
+            ),
+            ("POST /upgrade", Ok(AdminRequest::Upgrade)),
+            (
+                "POST /upgrade?now=1",
+                Err("`/upgrade` takes no `now`".to_owned()),
             ),
             (
                 "POST /drain?handler=chat",

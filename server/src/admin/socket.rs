@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use rustix::process::geteuid;
 use tokio::net::UnixListener;
+use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 use tracing::{info, warn};
 
@@ -106,13 +107,17 @@ impl AdminListener {
         &self.path
     }
 
-    /// Accepts for ever.
-    pub(crate) async fn run(self, admin: Arc<Admin>) {
+    /// Accepts until `end` comes. Then the file is removed, and what was asked is answered, within a bounded time.
+    pub(crate) async fn run(self, admin: Arc<Admin>, mut end: oneshot::Receiver<()>) {
         info!(path = %self.path.display(), "commands of operators are taken");
         let mut open = OpenConnections::default();
         let refusals = LogRateLimit::new(1);
         loop {
-            let stream = match self.socket.accept().await {
+            let accepted = tokio::select! {
+                accepted = self.socket.accept() => accepted,
+                _ = &mut end => break,
+            };
+            let stream = match accepted {
                 Ok((stream, _)) => stream,
                 Err(_) => {
                     // No descriptor is left, most likely. The listeners of sessions tell that.
@@ -139,6 +144,8 @@ impl AdminListener {
                 connection::serve(stream, admin, Door::Socket, &is_asked).await;
             });
         }
+        drop(self);
+        open.finish().await;
     }
 }
 
@@ -181,6 +188,21 @@ impl OpenConnections {
             is_asked,
         });
     }
+
+    /// Waits until what was asked is answered, for a bounded time.
+    async fn finish(mut self) {
+        let deadline = tokio::time::Instant::now() + ANSWERS_MAX;
+        loop {
+            let is_answered = |open: &OpenConnection| {
+                open.task.is_finished() || !open.is_asked.load(Ordering::Relaxed)
+            };
+            self.0.retain(|open| !is_answered(open));
+            if self.0.is_empty() || tokio::time::Instant::now() >= deadline {
+                return;
+            }
+            tokio::time::sleep(ANSWERS_PAUSE).await;
+        }
+    }
 }
 
 /// The server's user only, and root.
@@ -189,3 +211,6 @@ const BACKLOG: i32 = 64;
 /// How many connections are served at a time.
 const CONNECTIONS_MAX: usize = 16;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+/// How long answers may hold the end of the process up.
+const ANSWERS_MAX: Duration = Duration::from_secs(2);
+const ANSWERS_PAUSE: Duration = Duration::from_millis(5);

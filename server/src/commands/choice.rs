@@ -53,6 +53,7 @@ pub(super) fn choose(choice: &ServerChoice) -> Result<Client, Choosing> {
     }
     let is_any = !found.is_empty();
     found.retain(|(_, status)| is_meant(status, choice));
+    leave_out_the_replaced(&mut found);
     match (found.len(), refused) {
         (1, _) => Ok(found.remove(0).0),
         (0, Some(why)) => Err(Choosing::Refused(why)),
@@ -80,6 +81,14 @@ fn configuration(file: Option<&Path>) -> Result<Option<Config>, Choosing> {
     let read = flags.read_again(&working_dir, &mut LastGood::default());
     // A broken file says nothing of the server that runs.
     Ok(read.ok().map(|reading| reading.config))
+}
+
+/// Where a server is there that does not drain, those that drain are not meant: another process has taken their place.
+fn leave_out_the_replaced<T>(found: &mut Vec<(T, Value)>) {
+    let drains = |status: &Value| status["state"] == "draining";
+    if found.iter().any(|(_, status)| !drains(status)) {
+        found.retain(|(_, status)| !drains(status));
+    }
 }
 
 fn is_meant(status: &Value, choice: &ServerChoice) -> bool {
@@ -139,6 +148,24 @@ mod tests {
                 expected,
                 "{port:?} {config:?}"
             );
+        }
+    }
+
+    #[test]
+    fn a_server_that_was_replaced_is_meant_only_where_no_other_one_runs() {
+        for (states, expected) in [
+            (&["ready"][..], &[0][..]),
+            (&["draining"], &[0]),
+            (&["draining", "ready"], &[1]),
+            (&["overloaded", "draining", "draining"], &[0]),
+            (&["ready", "ready"], &[0, 1]),
+            (&["draining", "draining"], &[0, 1]),
+        ] {
+            let of = |(number, state): (usize, &&str)| (number, json!({ "state": state }));
+            let mut found: Vec<_> = states.iter().enumerate().map(of).collect();
+            leave_out_the_replaced(&mut found);
+            let left: Vec<usize> = found.iter().map(|(number, _)| *number).collect();
+            assert_eq!(left, expected, "{states:?}");
         }
     }
 }

@@ -56,6 +56,11 @@ impl Client {
         self.ask("POST", path, ACTION_TIMEOUT)
     }
 
+    /// Like [`post`](Self::post), with a limit for the time that the server may take.
+    pub(super) fn post_within(&self, path: &str, limit: Duration) -> Result<Value, NoAnswer> {
+        self.ask("POST", path, limit)
+    }
+
     fn ask(&self, method: &str, path: &str, limit: Duration) -> Result<Value, NoAnswer> {
         let odd = |what| NoAnswer::Odd {
             socket: self.socket.clone(),

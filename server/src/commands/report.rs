@@ -240,6 +240,16 @@ pub(super) fn reload(answer: &Value) -> (String, Vec<String>) {
     (page, faults)
 }
 
+/// Which process has taken the place of which.
+pub(super) fn upgraded(answer: &Value) -> String {
+    format!(
+        "process {} serves, with wshd {}; process {} closes its sessions and ends\n",
+        number(&answer["pid"]),
+        text(&answer["version"]),
+        number(&answer["pid_before"]),
+    )
+}
+
 pub(super) fn quarantined(handler: &str, answer: &Value) -> String {
     let name = word(handler);
     let sessions = counted(answer["sessions"].as_u64().unwrap_or(0), "open session");

@@ -26,6 +26,9 @@ pub(crate) struct SocketNote {
     pub(crate) is_of_systemd: bool,
     /// Whether systemd's unit says that clients speak TLS there: `FileDescriptorName=tls`.
     pub(crate) is_tls: bool,
+    /// Whether it is that of the admin address.
+    #[serde(default)]
+    pub(crate) is_admin: bool,
 }
 
 /// What came from systemd.
@@ -61,6 +64,7 @@ pub fn take() -> PassedByService {
                     is_tls: name == TLS_NAME,
                     is_of_systemd: true,
                     wanted: None,
+                    is_admin: false,
                 },
             }),
             None => passed.remarks.push(format!(

@@ -16,11 +16,13 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use tracing::{error, info, warn};
 
-use self::channel::{ToSuccessor, UpgradeChannel};
-pub use self::predecessor::Predecessor;
+use self::channel::{ToPredecessor, ToSuccessor, UpgradeChannel};
+pub use self::predecessor::{Predecessor, tell_failure};
 pub use self::program::Program;
 use self::state::{UpgradeAction, UpgradeEvent, UpgradeState, step};
 use self::successor::{NoSuccessor, Successor, wait_until_ready};
+use crate::admin::port::AdminPort;
+use crate::admin::upgrade::{NotUpgraded, UpgradeAsker, Upgraded};
 use crate::config::Config;
 use crate::connection::listener::Listeners;
 use crate::process::service_manager::{Notice, service_manager};
@@ -30,6 +32,7 @@ use crate::router::Router;
 pub struct Upgrade {
     program: Program,
     listeners: Arc<Listeners>,
+    admin_port: Arc<AdminPort>,
     router: Arc<Router>,
     config: Arc<ArcSwap<Config>>,
     /// Has this server drain, since another process has taken its place.
@@ -42,12 +45,15 @@ pub struct Upgrade {
 struct Progress {
     state: UpgradeState,
     successor: Option<Successor>,
+    /// The operator who waits for the outcome.
+    asker: Option<UpgradeAsker>,
 }
 
 impl Upgrade {
     pub(super) fn new(
         program: Program,
         listeners: Arc<Listeners>,
+        admin_port: Arc<AdminPort>,
         router: Arc<Router>,
         config: Arc<ArcSwap<Config>>,
         drain: impl Fn() + Send + Sync + 'static,
@@ -55,20 +61,27 @@ impl Upgrade {
         Arc::new(Upgrade {
             program,
             listeners,
+            admin_port,
             router,
             config,
             drain: Box::new(drain),
             progress: Mutex::new(Progress {
                 state: UpgradeState::Idle,
                 successor: None,
+                asker: None,
             }),
         })
     }
 
-    /// Begins to replace the server.
-    pub(crate) fn ask(self: &Arc<Upgrade>) {
+    /// Begins to replace the server. An `asker` is told the outcome.
+    pub(crate) fn ask(self: &Arc<Upgrade>, asker: Option<UpgradeAsker>) {
+        let refuse = |asker: Option<UpgradeAsker>, why| {
+            // An operator who has gone is told nothing.
+            asker.map(|asker| asker.send(Err(NotUpgraded::NotBegun(why))))
+        };
         match self.note(UpgradeEvent::Asked) {
             UpgradeAction::Start => {
+                self.lock().asker = asker;
                 let own = self.clone();
                 let thread = std::thread::Builder::new().name("upgrade".to_owned());
                 if let Err(error) = thread.spawn(move || own.run()) {
@@ -77,8 +90,12 @@ impl Upgrade {
             }
             UpgradeAction::TellUnderWay => {
                 warn!("an upgrade is under way already; it ends by itself");
+                refuse(asker, "an upgrade is under way already; it ends by itself");
             }
-            _ => {}
+            _ => drop(refuse(
+                asker,
+                "this process stops, or another one has taken its place already",
+            )),
         }
     }
 
@@ -86,6 +103,8 @@ impl Upgrade {
     pub(crate) fn stop(&self) {
         if self.note(UpgradeEvent::Stopped) == UpgradeAction::End {
             self.end_successor();
+            let why = "the server was told to stop meanwhile".to_owned();
+            self.tell(Err(NotUpgraded::Failed(why)));
         }
     }
 
@@ -94,7 +113,10 @@ impl Upgrade {
         let began = Instant::now();
         let path = self.program.path().display();
         info!(program = %path, "upgrading: starting the program anew");
-        let sockets = self.listeners.copies();
+        let sockets = self.listeners.copies().and_then(|mut sockets| {
+            sockets.extend(self.admin_port.copy()?);
+            Ok(sockets)
+        });
         let started = sockets.and_then(|sockets| Successor::start(&self.program, &sockets));
         let channel = match started {
             Ok((successor, channel)) => {
@@ -131,6 +153,7 @@ impl Upgrade {
         self.listeners.leave_files();
         // Before the other process accepts, so that no client becomes a session here only to be told to come back.
         self.listeners.end_within(ACCEPTING_END);
+        self.admin_port.leave();
         info!(
             pid,
             version,
@@ -145,14 +168,32 @@ impl Upgrade {
             warn!(%error, "the process that takes over cannot be told that this one lets go");
         }
         (self.drain)();
+        // Its end says that all is in its place there, the admin socket also.
+        let deadline = Instant::now() + IN_PLACE_MAX;
+        let _ = channel.receive::<ToPredecessor>(deadline);
+        self.tell(Ok(Upgraded {
+            pid,
+            version: version.to_owned(),
+            program: self.program.path().to_owned(),
+        }));
+    }
+
+    /// Tells the operator who waits for it what has become of the upgrade.
+    fn tell(&self, outcome: Result<Upgraded, NotUpgraded>) {
+        if let Some(asker) = self.lock().asker.take() {
+            // The operator may be gone.
+            let _ = asker.send(outcome);
+        }
     }
 
     fn fail(&self, error: &NoSuccessor) {
         if self.note(UpgradeEvent::Failed) == UpgradeAction::GiveUp {
             let program = self.program.path().display();
             error!(%program, %error, "upgrade failed, this process serves on");
+            let why = format!("`{program}` does not take over, and the server serves on: {error}");
+            self.tell(Err(NotUpgraded::Failed(why)));
             match error {
-                NoSuccessor::Ended => {
+                NoSuccessor::Ended | NoSuccessor::Failed(_) => {
                     let successor = self.lock().successor.take();
                     if let Some(successor) = successor {
                         successor.end_behind_its_last_lines();
@@ -190,5 +231,7 @@ impl std::fmt::Debug for Upgrade {
     }
 }
 
+/// How long another process may take to put all in its place, once it has taken over.
+const IN_PLACE_MAX: Duration = Duration::from_secs(2);
 /// How long the end of accepting may take. Until then, both processes accept.
 const ACCEPTING_END: Duration = Duration::from_millis(500);

@@ -53,6 +53,8 @@ pub enum OperatorAction {
         /// The handler's name.
         handler: Option<String>,
     },
+    /// Have another process take the place of the server's.
+    Upgrade,
     /// Let no new session of a handler begin, and close those that are open.
     Drain {
         /// The handler's name.
@@ -95,6 +97,7 @@ impl OperatorCommand {
                 max: matches.get_one("max").copied().unwrap_or_default(),
             },
             "reload" => OperatorAction::Reload { handler: handler() },
+            "upgrade" => OperatorAction::Upgrade,
             "drain" => OperatorAction::Drain {
                 handler: named(),
                 wait: Duration::from_secs(matches.get_one("wait").copied().unwrap_or_default()),
@@ -123,7 +126,7 @@ impl OperatorCommand {
 }
 
 /// The commands of operators.
-pub(super) fn commands() -> [Command; 9] {
+pub(super) fn commands() -> [Command; 10] {
     [
         command("status", "Print how the server is: since when it runs, where it listens, what it serves", ""),
         command("list", "Print the handlers of the server, with their generations and sessions", ""),
@@ -157,6 +160,14 @@ pub(super) fn commands() -> [Command; 9] {
              served before goes on.",
         )
         .arg(handler(false, "Load this handler anew")),
+        command(
+            "upgrade",
+            "Have the program that lies there now take the place of the server, without refusing a connection",
+            "It is what SIGUSR2 does. The program is started anew, with the server's arguments and sockets. When it has loaded \
+             all handlers that the server serves, it accepts connections; then this command ends, while the process of before \
+             closes its sessions with 1012. It exits with 1 if the new process does not take over: it says why, and the server \
+             serves on. The new process reads the configuration.",
+        ),
         command(
             "drain",
             "Let no new session of a handler begin, and close those that are open with 1001",

@@ -205,6 +205,7 @@ fn man() -> clap::Command {
         "sessions",
         "top",
         "reload",
+        "upgrade",
         "drain",
         "quarantine",
         "release",

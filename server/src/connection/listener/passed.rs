@@ -48,6 +48,7 @@ pub(super) fn note_of(listener: &Listener) -> SocketNote {
         wanted: Some(listener.wanted.to_string()),
         is_of_systemd: listener.is_of_systemd(),
         is_tls: listener.socket.origin == SocketOrigin::Systemd { is_tls: true },
+        is_admin: false,
     }
 }
 

@@ -36,6 +36,8 @@ pub(super) enum ToSuccessor {
 pub(super) enum ToPredecessor {
     /// It serves a handler of this name.
     Serves(String),
+    /// It does not take over, and ends. Why, in a sentence.
+    Failed { why: String },
     /// That was all, and it can accept connections.
     Ready { version: String },
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use rustix::process::getppid;
@@ -15,7 +16,7 @@ use crate::process::passed_sockets::PassedSocket;
 /// The server that has started this process.
 #[derive(Debug)]
 pub struct Predecessor {
-    channel: UpgradeChannel,
+    channel: Arc<UpgradeChannel>,
 }
 
 impl Predecessor {
@@ -52,6 +53,8 @@ impl Predecessor {
                     let stdin = descriptors.into_iter().next();
                     let stdin = stdin.ok_or_else(|| io::Error::other("it has passed no stdin"))?;
                     rustix::stdio::dup2_stdin(&stdin)?;
+                    let channel = Arc::new(channel);
+                    let _ = CHANNEL.set(Arc::downgrade(&channel));
                     return Ok(Some((Predecessor { channel }, sockets)));
                 }
                 Received::Message(ToSuccessor::Yours, _) => {
@@ -65,8 +68,8 @@ impl Predecessor {
 
     /// Tells the server which `handlers` this process serves, and waits until it has let go of its sockets.
     ///
-    /// A server that has ended meanwhile has let go of them too.
-    pub(crate) fn take_over(self, handlers: impl Iterator<Item = String>) {
+    /// A server that has ended meanwhile has let go of them too. The drop of this tells it that all is in its place here.
+    pub(crate) fn take_over(&self, handlers: impl Iterator<Item = String>) {
         if let Err(error) = self.tell_and_wait(handlers) {
             warn!(%error, "the server before this one does not answer; going on without it");
         }
@@ -88,6 +91,22 @@ impl Predecessor {
     }
 }
 
+/// Tells the server whose place this process was to take why it does not. Where there is no such server, nothing happens.
+pub fn tell_failure(why: &str) {
+    if let Some(channel) = CHANNEL.get().and_then(Weak::upgrade) {
+        // What follows shows the place in a file, and is in the log.
+        let sentence = why.lines().next().unwrap_or_default();
+        let why = sentence.chars().take(WHY_CHARS_MAX).collect();
+        // It may be gone. Its log has what this process says.
+        let _ = channel.send(&ToPredecessor::Failed { why }, &[]);
+    }
+}
+
+/// The way to the server whose place this process takes. Global, because a start fails in many places.
+static CHANNEL: OnceLock<Weak<UpgradeChannel>> = OnceLock::new();
+
+/// How much of a sentence is told.
+const WHY_CHARS_MAX: usize = 4_096;
 /// How long the sockets may take to come: they are sent before this process is started.
 const BEGIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the other server may take to answer. It ends this process if it wants to serve on.

@@ -25,6 +25,8 @@ pub(super) enum NoSuccessor {
     NotStarted(io::Error),
     #[error("it has ended; its own lines say why")]
     Ended,
+    #[error("{0}")]
+    Failed(String),
     #[error("it is not ready within {} ms (`upgrade_timeout_ms`)", .0.as_millis())]
     Late(Duration),
     #[error("it does not serve {}, which this one serves; its own lines say why", .0.join(", "))]
@@ -112,6 +114,9 @@ pub(super) fn wait_until_ready(
             Received::Message(ToPredecessor::Ready { .. }, _) => {
                 let missing = missing.into_iter().map(|name| format!("`{name}`"));
                 return Err(NoSuccessor::ServesLess(missing.collect()));
+            }
+            Received::Message(ToPredecessor::Failed { why }, _) => {
+                return Err(NoSuccessor::Failed(why));
             }
             Received::End => return Err(NoSuccessor::Ended),
             Received::Late => return Err(NoSuccessor::Late(limit)),
