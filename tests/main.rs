@@ -23,6 +23,7 @@ mod confined;
 mod conformance;
 mod connect;
 mod contained;
+mod cross_origin;
 mod crowd;
 mod dashboard;
 mod descriptions;

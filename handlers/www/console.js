@@ -37,6 +37,7 @@ function connect() {
   socket.addEventListener("error", () => write("bad", "error"));
   socket.addEventListener("close", (event) => {
     write(event.wasClean ? "note" : "bad", wsh.ended(event, wasOpen));
+    if (!wasOpen) wsh.keptFrom(url).then((why) => why && write("bad", why));
     look();
   });
   look();

@@ -45,6 +45,26 @@ const wsh = {
     return `closed: code ${event.code}${reason}, ${event.wasClean ? "clean" : "not clean"}`;
   },
 
+  // Why this browser may have kept the page from the server of a URL: before a page from elsewhere reaches this machine or its
+  // network, some ask the reader (Local Network Access). Empty if it is not that.
+  async keptFrom(url) {
+    const { host, hostname } = new URL(url);
+    const isOfMachine = LOOPBACK.test(hostname);
+    if (host === location.host || !(isOfMachine || LOCAL.test(hostname))) return "";
+    const where = isOfMachine ? "this machine" : "your network";
+    let answer;
+    try {
+      answer = await navigator.permissions.query({ name: isOfMachine ? "loopback-network" : "local-network" });
+    } catch {
+      return ""; // a browser that does not ask
+    }
+    if (!isSecureContext) return `this browser lets only pages of https reach ${where} from elsewhere`;
+    if (answer.state === "denied") return `this browser keeps the page from ${where}: allow it in the page's settings`;
+    // A page of this machine is not asked for.
+    if (answer.state === "granted" || LOOPBACK.test(location.hostname) || this.isFile) return "";
+    return `this browser may keep the page from ${where} until you allow it when asked`;
+  },
+
   // Appends a line. The end stays in view, unless the reader has scrolled away from it.
   write(log, kind, ...parts) {
     const line = document.createElement("li");
@@ -116,5 +136,9 @@ const wsh = {
     notice.hidden = false;
   },
 };
+
+// Names of this machine, and addresses and names of its network, as a URL has them.
+const LOOPBACK = /^(localhost|.+\.localhost|127\.[\d.]+|\[::1\])$/;
+const LOCAL = /^(10\.[\d.]+|192\.168\.[\d.]+|172\.(1[6-9]|2\d|3[01])\.[\d.]+|169\.254\.[\d.]+|\[f[cde].+|.+\.local)$/;
 
 wsh.explainFile();

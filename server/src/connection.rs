@@ -7,6 +7,7 @@
 pub(crate) mod admission;
 pub(crate) mod authentication;
 mod built_in_pages;
+mod cross_origin;
 mod eviction;
 pub(crate) mod files;
 pub(crate) mod forwarded;

@@ -81,6 +81,11 @@ impl Browser {
         self.connection().logged_errors()
     }
 
+    /// The user context of this case.
+    pub(crate) fn user(&self) -> &str {
+        &self.user
+    }
+
     pub(crate) fn command(&self, method: &str, params: Value) -> Value {
         self.connection().command(method, params)
     }

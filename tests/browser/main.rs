@@ -13,6 +13,7 @@ mod closing;
 mod dev;
 mod handshakes;
 mod leaving;
+mod local_network;
 mod messages;
 mod page;
 mod pages;
@@ -147,6 +148,9 @@ const CASES: &[(&str, Case)] = cases! {
     leaving:
         a_window_that_closes_says_1001_and_the_other_stays_connected
         a_reader_who_leaves_the_chat_is_no_member_and_is_one_again_after_coming_back;
+    local_network:
+        a_page_from_elsewhere_connects_once_its_reader_agrees_and_its_origin_may
+        the_console_says_that_the_browser_keeps_it_from_this_machine;
     replacing:
         newer_code_answers_an_open_page_over_the_socket_that_it_has;
     workers:

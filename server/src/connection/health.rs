@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::timeout;
 
+use super::cross_origin::AllowedPage;
 use super::head_reader::{self, HeadDeadline};
 use super::request::HttpRequest;
 use super::retry_after::retry_after;
@@ -30,6 +31,8 @@ pub(crate) struct HealthAnswer {
     is_good: bool,
     word: &'static str,
     form: Form,
+    /// The page from elsewhere that may read it.
+    reader: Option<AllowedPage>,
 }
 
 /// How the answer is written.
@@ -71,6 +74,7 @@ impl Probe {
             is_good,
             word,
             form,
+            reader: None,
         })
     }
 }
@@ -97,6 +101,12 @@ pub(super) async fn probe_of_refused(
 }
 
 impl HealthAnswer {
+    /// The answer as this page may read it.
+    pub(super) fn readable_for(mut self, page: Option<AllowedPage>) -> HealthAnswer {
+        self.reader = page;
+        self
+    }
+
     pub(super) fn status(&self) -> u16 {
         if self.is_good { 200 } else { 503 }
     }
@@ -111,6 +121,9 @@ impl HealthAnswer {
     /// Writes the header lines that answers to probes have.
     pub(super) fn write_lines(&self, head: &mut ResponseHead) {
         head.line("Cache-Control", "no-store");
+        if let Some(reader) = &self.reader {
+            reader.write_lines(head);
+        }
         if self.form == Form::Methods {
             head.line("Allow", READ_METHODS.join(", "));
         }

@@ -12,6 +12,7 @@ use super::metrics_page;
 use crate::auth::network::Network;
 use crate::config::{AddressRefusal, DecidedBy, Origins};
 use crate::connection::built_in_pages::PageAnswer;
+use crate::connection::cross_origin::Preflight;
 use crate::connection::health::HealthAnswer;
 use crate::connection::retry_after::retry_after;
 use crate::connection::stopping::Stopping;
@@ -87,6 +88,8 @@ pub(crate) enum Reply {
     Health(HealthAnswer),
     /// The methods of what lies at the path.
     Options { allowed: &'static [&'static str] },
+    /// A page from elsewhere may have its browser send the request that it is about to send.
+    Preflight(Preflight),
     /// The request's method is not one that a document of the server's own takes.
     MethodNotAllowed { allowed: &'static [&'static str] },
 }
@@ -147,6 +150,7 @@ impl Reply {
     pub(crate) fn status(&self) -> u16 {
         match self {
             Reply::Json(_) | Reply::Metrics(_) | Reply::Script(_) | Reply::Options { .. } => 200,
+            Reply::Preflight(_) => 204,
             Reply::Health(answer) => answer.status(),
             Reply::Page(answer) => answer.status(),
             Reply::Malformed(_) => 400,
@@ -204,7 +208,7 @@ impl Reply {
             Reply::Script(script) => (Vec::new(), script.as_bytes().to_vec()),
             Reply::Page(answer) => (Vec::new(), answer.into_body()),
             Reply::Health(answer) => (Vec::new(), answer.into_body()),
-            Reply::Options { .. } => (Vec::new(), Vec::new()),
+            Reply::Options { .. } | Reply::Preflight(_) => (Vec::new(), Vec::new()),
             other => (Vec::new(), format!("{}\n", other.text()).into_bytes()),
         };
         let has_body = rules::has_body(status);
@@ -241,6 +245,7 @@ impl Reply {
             Reply::MethodNotAllowed { allowed } | Reply::Options { allowed } => {
                 head.line("Allow", allowed.join(", "));
             }
+            Reply::Preflight(preflight) => preflight.write_lines(head),
             Reply::Health(answer) => answer.write_lines(head),
             Reply::Full(_) | Reply::NoAnswer | Reply::NotLoaded | Reply::Stopping => {
                 head.number("Retry-After", retry_after(Duration::ZERO));
@@ -420,7 +425,8 @@ impl Reply {
             | Reply::Script(_)
             | Reply::Page(_)
             | Reply::Health(_)
-            | Reply::Options { .. } => "",
+            | Reply::Options { .. }
+            | Reply::Preflight(_) => "",
         }
     }
 }

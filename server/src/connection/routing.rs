@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use super::authentication::{Compared, PendingComparison, Verdict};
 use super::built_in_pages::BuiltInPage;
+use super::cross_origin::{AllowedPage, Preflight};
 use super::handshake::{self, UpgradeRequest};
 use super::health::{Probe, READ_METHODS};
 use super::host;
@@ -38,7 +39,7 @@ pub(super) fn route(
     };
     // Before anything that a load balancer does not know: the host, and who may enter.
     if let Some(probe) = Probe::of(&request) {
-        return answer_probe(probe, request, server);
+        return answer_probe(probe, request, &host, server);
     }
     if server.stopping.has_begun() {
         return NextStep::refuse(Reply::Stopping, Some(request.target.path));
@@ -78,9 +79,17 @@ pub(super) fn route(
     route_entered(request, host, user, peer, permit, server)
 }
 
-fn answer_probe(probe: Probe, request: HttpRequest, server: &Server) -> NextStep {
+fn answer_probe(probe: Probe, request: HttpRequest, host: &str, server: &Server) -> NextStep {
+    let config = server.config.load();
+    let origins = &config.defaults.origins;
+    if let Some(preflight) = Preflight::of(&request, host, origins) {
+        return NextStep::Reply(Reply::Preflight(preflight));
+    }
     match probe.answer(&request, server.readiness.now()) {
-        Some(answer) => NextStep::Reply(Reply::Health(answer)),
+        Some(answer) => {
+            let reader = AllowedPage::of(&request, host, origins);
+            NextStep::Reply(Reply::Health(answer.readable_for(reader)))
+        }
         None => {
             let reply = Reply::MethodNotAllowed {
                 allowed: READ_METHODS,
@@ -164,6 +173,9 @@ fn route_entered(
     server: &Server,
 ) -> NextStep {
     if !request.wants_upgrade() {
+        if let Some(preflight) = preflight(&request, &host, server) {
+            return NextStep::Reply(Reply::Preflight(preflight));
+        }
         let path = &request.target.path;
         let fallback = if server.router.has(path) {
             Fallback::UpgradeRequired
@@ -199,6 +211,16 @@ fn route_entered(
             Some(request.target.path),
         ),
     }
+}
+
+/// The preflight that a request is, if the page may reach what lies at the path.
+fn preflight(request: &HttpRequest, host: &str, server: &Server) -> Option<Preflight> {
+    let path = &request.target.path;
+    let config = server.config.load();
+    let handler = server.router.handler_at(path);
+    let name = handler.as_deref().or(path.strip_prefix('/'));
+    let settings = name.map_or(&config.defaults, |name| config.handler(name));
+    Preflight::of(request, host, &settings.origins)
 }
 
 /// Judges a request that asks for no upgrade, or asks for one where there is no handler.
