@@ -66,6 +66,7 @@ const ROWS: &[Row] = &[
     Row { key: "handlers_json", applies: CONNECTION, lines: ["", "handlers_json = false"], probe: |w| w.get("/.wshd/handlers.json"), shows: ["200", "404"] },
     Row { key: "metrics", applies: CONNECTION, lines: ["", "metrics = \"off\""], probe: |w| w.get("/.wshd/metrics"), shows: ["200", "404"] },
     Row { key: "admin_socket", applies: RESTART, lines: ["", "admin_socket = \"off\""], probe: |w| w.asks_for_restart("admin_socket"), shows: ["no", "yes"] },
+    Row { key: "pid_file", applies: RESTART, lines: ["", "pid_file = \"wshd.pid\""], probe: |w| w.asks_for_restart("pid_file"), shows: ["no", "yes"] },
     Row { key: "users_file", applies: CONNECTION, lines: ["", "users_file = \"users\""], probe: |w| w.get("/page.txt"), shows: ["404", "401"] },
     Row { key: "tokens_file", applies: CONNECTION, lines: ["", "tokens_file = \"tokens\""], probe: |w| w.status("/echo", ""), shows: ["101", "401"] },
     Row { key: "basic_auth", applies: CONNECTION, lines: ["users_file = \"users\"", "users_file = \"users\"\nbasic_auth = false"], probe: |w| w.status("/echo", ""), shows: ["401", "101"] },

@@ -70,6 +70,7 @@ mod outbound_policies;
 mod overload;
 mod papers;
 mod passing_trouble;
+mod pid_files;
 mod presence;
 mod proxied;
 mod proxies;

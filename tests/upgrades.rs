@@ -75,7 +75,7 @@ impl Place {
 
 /// Asks for an upgrade, and waits until the new process has taken over. Returns its number.
 #[track_caller]
-fn upgrade(server: &Server, old: u32, count: usize) -> u32 {
+pub(crate) fn upgrade(server: &Server, old: u32, count: usize) -> u32 {
     signal(old, "USR2");
     let line = || server.lines(&["upgraded: another process serves from now on", "pid="]);
     within(4 * SOON, &format!("upgrade {count} is over"), || {
@@ -89,7 +89,7 @@ fn upgrade(server: &Server, old: u32, count: usize) -> u32 {
     pid.parse().expect("a number")
 }
 
-fn signal(pid: u32, name: &str) {
+pub(crate) fn signal(pid: u32, name: &str) {
     let sent = Command::new("kill")
         .args(["-s", name, &pid.to_string()])
         .status();

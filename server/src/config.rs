@@ -116,6 +116,8 @@ pub struct Config {
     pub handlers_json: bool,
     /// Which clients get `/.wshd/metrics`.
     pub metrics: Metrics,
+    /// The file with the number of the process; absolute.
+    pub pid_file: Option<PathBuf>,
     /// Where operators' commands are taken.
     pub admin_socket: AdminSocket,
     /// Where the page for operators, metrics and health are served.
@@ -467,6 +469,7 @@ impl Default for Config {
             forwarded_header: ForwardedHeader::XForwardedFor,
             handlers_json: true,
             metrics: Metrics::Local,
+            pid_file: None,
             admin_socket: AdminSocket::Automatic,
             admin_listen: None,
             listen: vec![

@@ -8,6 +8,7 @@ pub mod identity;
 pub(crate) mod machine;
 pub mod optional;
 pub mod passed_sockets;
+pub(crate) mod pid_file;
 pub(crate) mod priority;
 pub(crate) mod regular_file;
 pub(crate) mod service_manager;

@@ -41,6 +41,7 @@ use crate::last_resort;
 use crate::logging::LogFileError;
 use crate::process::identity::{Identity, IdentityError};
 use crate::process::passed_sockets::PassedSocket;
+use crate::process::pid_file::{PidFile, PidFileError, PidFileOf};
 use crate::reload::{Control, Relisten, Reread, Rereading, StartError};
 use crate::runtime::memory;
 use crate::runtime::wakes;
@@ -58,6 +59,7 @@ pub struct Serving {
     admin_listener: Option<AdminListener>,
     admin_port: Arc<AdminPort>,
     upgrade: Option<Arc<Upgrade>>,
+    pid_file: Option<PidFile>,
     stop: watch::Sender<bool>,
 }
 
@@ -88,6 +90,9 @@ pub enum ServeError {
     /// The admin socket of the configuration cannot be made.
     #[error(transparent)]
     Admin(#[from] AdminSocketError),
+    /// The file with the number of the process cannot be written.
+    #[error(transparent)]
+    PidFile(#[from] PidFileError),
     /// The server cannot become the user of the configuration.
     #[error(transparent)]
     Identity(#[from] IdentityError),
@@ -139,6 +144,10 @@ impl Serving {
             false => AdminListener::bind(&config, takes_over)?,
         };
         let tls = TlsSettings::read(&config)?;
+        // Another process has it until this one takes over.
+        let pid_file = config.pid_file.as_ref().filter(|_| !takes_over);
+        let pid_file = pid_file.map(|path| PidFile::write(path, PidFileOf::New));
+        let pid_file = pid_file.transpose()?;
         // What needs root is done, and no code of a plugin has run.
         if overlay.is_none() {
             match Identity::wanted(config.user.as_deref(), config.group.as_deref())? {
@@ -192,6 +201,7 @@ impl Serving {
             admin_listener,
             admin_port,
             upgrade: None,
+            pid_file,
             stop,
         })
     }
@@ -251,6 +261,13 @@ impl Serving {
         self.listeners.claim_files();
         if let Some(listener) = &mut self.admin_listener {
             listener.take_place();
+        }
+        let path = self.server.config.load().pid_file.clone();
+        if let Some(path) = path {
+            match PidFile::write(&path, PidFileOf::Successor) {
+                Ok(file) => self.pid_file = Some(file),
+                Err(error) => warn!(%error, "`pid_file` does not have the number of this process"),
+            }
         }
         // Now an operator finds this process.
         drop(predecessor);

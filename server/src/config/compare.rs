@@ -12,6 +12,7 @@ impl Config {
             ("group", self.group != new.group),
             ("stage_dir", self.stage_dir != new.stage_dir),
             ("admin_socket", self.admin_socket != new.admin_socket),
+            ("pid_file", self.pid_file != new.pid_file),
             ("kind", self.engine != new.engine),
         ]
         .into_iter()

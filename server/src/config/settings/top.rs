@@ -527,6 +527,23 @@ pub(in crate::config) const TOP: &[Setting<ConfigDraft>] = &[
         }),
     },
     Setting {
+        name: "pid_file",
+        about: "Write the number of the process to this file, and remove it at the end",
+        default: None,
+        key: Some(Applies::Restart),
+        flag: Some(Flag {
+            heading: Heading::Access,
+            value: "FILE",
+            more: "It is written once the addresses are bound. The file of a server that is gone is replaced; that of one \
+                   that runs, or another file, ends the start. After an upgrade it has the number of the new process.",
+            ..LONG_ONLY
+        }),
+        kind: ValueKind::Path {
+            wanted: "a file like `\"/run/wshd.pid\"`",
+            set: |draft, path, _| draft.config.pid_file = Some(path),
+        },
+    },
+    Setting {
         name: "users_file",
         about: "Let in the users of this file, lines `NAME:HASH` as htpasswd writes them",
         default: None,

@@ -232,6 +232,7 @@ fn what_applies_after_a_restart_is_what_a_running_server_asks_one_for() {
     after.group = Some("wshd".into());
     after.stage_dir = Some("/elsewhere".into());
     after.admin_socket = AdminSocket::Off;
+    after.pid_file = Some("/run/wshd.pid".into());
 
     let rows = rows().into_iter();
     // There is one kind of engine, so no file can ask for another.
