@@ -154,7 +154,7 @@ const INTRODUCTION: &str = "\
 # Every key, flag and variable
 
 This page is made from the table in `server/src/config/settings/`, and a test holds it to that table.
-`config.toml` beside it explains each key; `wshd --help` explains each flag.
+`config/config.toml` explains each key; `wshd --help` explains each flag.
 
 Priority, highest first: flag, variable, file, default. Where a key takes a list, the file has an array
 like `[\"a\", \"b\"]`, and its flag and its variable have commas like `a,b`.
