@@ -15,7 +15,7 @@ use crate::harness::site::Site;
 use crate::harness::{eventually, within};
 
 /// `wshd top` in a terminal of its own.
-struct Terminal {
+pub(crate) struct Terminal {
     child: Child,
     master: File,
     /// A descriptor of the side that the program has.
@@ -24,7 +24,7 @@ struct Terminal {
 }
 
 impl Terminal {
-    fn start(site: &Site, extra: &[&str], variables: &[(&str, &str)]) -> Terminal {
+    pub(crate) fn start(site: &Site, extra: &[&str], variables: &[(&str, &str)]) -> Terminal {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC);
         let master = master.expect("the system has terminals");
         grantpt(&master).expect("it is ours");
@@ -89,7 +89,7 @@ impl Terminal {
     }
 
     /// What was drawn last.
-    fn screen(&self) -> String {
+    pub(crate) fn screen(&self) -> String {
         let written = self.written();
         written
             .rsplit("\x1b[H")
@@ -99,7 +99,7 @@ impl Terminal {
     }
 
     #[track_caller]
-    fn shows(&self, text: &str) {
+    pub(crate) fn shows(&self, text: &str) {
         eventually(
             &format!("the screen shows `{text}`, it is\n{}", self.screen()),
             || self.screen().contains(text),
@@ -188,7 +188,8 @@ fn top_fits_a_terminal_that_changes_its_size_and_has_no_colours_where_none_are_w
     let longest = |screen: &str| {
         let lines = screen
             .split("\r\n")
-            .map(|line| line.replace("\x1b[0m\x1b[K", "").replace("\x1b[J", ""));
+            .map(|line| line.replace("\x1b[0m", "").replace("\x1b[K", ""))
+            .filter(|line| line != "\x1b[J");
         let lines: Vec<usize> = lines.map(|line| line.chars().count()).collect();
         (lines.len(), lines.into_iter().max().unwrap_or(0))
     };

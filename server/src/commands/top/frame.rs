@@ -156,7 +156,7 @@ fn state(handler: &Value) -> &'static str {
 
 /// The columns that each of the two sparklines gets.
 fn spark_width(columns: usize) -> usize {
-    (columns.saturating_sub(NAME + 60) / 2).clamp(8, super::history::KEPT)
+    (columns.saturating_sub(NAME + 61) / 2).clamp(8, super::history::KEPT)
 }
 
 /// The newest values as bars, the highest of them as high as a line.
@@ -283,6 +283,23 @@ mod tests {
             "{}",
             lines[4]
         );
+    }
+
+    #[test]
+    fn the_newest_bars_fit_on_the_screen() {
+        let mut history = history(&["echo"]);
+        let own = history.handlers.entry("echo".to_owned()).or_default();
+        own.messages.push_back(1.0);
+        own.times.push_back(1.0);
+        for columns in 97..200 {
+            let lines = lines(&history, &View::default(), columns, 24);
+            assert!(lines[4].ends_with('█'), "{columns}: {}", lines[4]);
+            assert!(
+                lines[3].ends_with(&"CALLBACKS"[..columns.min(98) - 89]),
+                "{}",
+                lines[3]
+            );
+        }
     }
 
     #[test]

@@ -84,15 +84,7 @@ impl Screen {
 
     /// Replaces what is on the screen.
     pub(super) fn draw(&self, lines: &[String]) -> io::Result<()> {
-        let mut text = String::from("\x1b[H");
-        for (row, line) in lines.iter().enumerate() {
-            if row > 0 {
-                text += "\r\n";
-            }
-            text += line;
-            text += "\x1b[0m\x1b[K";
-        }
-        write(&(text + "\x1b[J"))
+        write(&page(lines, self.size().1))
     }
 
     /// Waits for a key.
@@ -149,6 +141,22 @@ fn write(text: &str) -> io::Result<()> {
 const ENTER: &str = "\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[2J";
 const LEAVE: &str = "\x1b[0m\x1b[?7h\x1b[?25h\x1b[?1049l";
 
+/// What replaces a screen of so many rows by these lines.
+///
+/// What stood on a line is erased before the line is written: behind a line of the screen's whole width, the terminal would
+/// erase its last character.
+fn page(lines: &[String], rows: usize) -> String {
+    let mut text = String::from("\x1b[H");
+    for (row, line) in lines.iter().enumerate() {
+        let begin = if row > 0 { "\r\n" } else { "" };
+        text += &format!("{begin}\x1b[K{line}\x1b[0m");
+    }
+    if lines.len() < rows {
+        text += "\r\n\x1b[J";
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -167,5 +175,13 @@ mod tests {
         ] {
             assert_eq!(key_of(bytes), expected, "{bytes:?}");
         }
+    }
+
+    #[test]
+    fn nothing_is_erased_behind_a_line() {
+        let lines = ["one", "two"].map(str::to_owned);
+        let full = "\x1b[H\x1b[Kone\x1b[0m\r\n\x1b[Ktwo\x1b[0m";
+        assert_eq!(page(&lines, 2), full);
+        assert_eq!(page(&lines, 3), format!("{full}\r\n\x1b[J"));
     }
 }
