@@ -21,6 +21,7 @@ const CODE: &[(&str, &[&str], &[&str])] = &[
         "rust",
         &[
             "README.md",
+            "PYWEBSOCKET.md",
             "handlers",
             "plugin-api/src/guide/programs.md",
             "plugin-api/src/guide/state.md",
@@ -45,11 +46,14 @@ const CODE: &[(&str, &[&str], &[&str])] = &[
     ("apache", &["config"], &[".conf"]),
     ("caddyfile", &["config"], &["Caddyfile"]),
     ("ini", &["config"], &[".service", ".socket"]),
+    ("yaml", &["config"], &[".yml"]),
+    ("python", &["PYWEBSOCKET.md"], &[".md"]),
     ("dockerfile", &["config"], &["Containerfile"]),
 ];
 
 /// Languages that are checked in another way, or are what a program prints.
-const OTHERS: &[&str] = &["sh", "text", "toml", "json"];
+/// `console` and `log` are for `book_outputs`.
+const OTHERS: &[&str] = &["sh", "text", "toml", "json", "console", "log"];
 
 fn blocks() -> Vec<Block> {
     of_the_book().iter().flat_map(Page::blocks).collect()

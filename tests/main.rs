@@ -14,6 +14,7 @@ mod auth;
 mod batches;
 mod blocking;
 mod book;
+mod book_outputs;
 mod border;
 mod c_handlers;
 mod causes;
