@@ -3,6 +3,7 @@
 //!
 //! Numbers, times, sizes and ports differ from run to run; all else must be alike.
 
+mod first_steps;
 mod shape;
 mod transcripts;
 
