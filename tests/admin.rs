@@ -241,6 +241,10 @@ fn a_handler_in_quarantine_stays_there_over_a_reload_until_it_is_released() {
     );
     client.ask("goes on");
     assert_eq!(server.handshake_status("/echo"), 503);
+    server.line(&[
+        "handshake refused",
+        "the operator has taken the handler out of service",
+    ]);
 
     done(&site, &["reload", "echo"]);
     site.add("echo_noext_wsh", "echo_wsh.so");

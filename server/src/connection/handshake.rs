@@ -42,7 +42,8 @@ pub(super) fn begin(upgrade: UpgradeRequest<'_>) -> NextStep {
         Err(reply) => return refuse(upgrade, reply),
     };
     if let Err(after) = generation.context.let_in() {
-        return refuse(upgrade, Reply::Quarantined { after });
+        let by_operator = generation.context.quarantine_status().is_withdrawn;
+        return refuse(upgrade, Reply::Quarantined { after, by_operator });
     }
     let is_throttled = generation.context.throttle.is_on();
     let handshake = PendingHandshake::new(upgrade, checked);

@@ -60,8 +60,8 @@ pub(crate) enum Reply {
     HostRefused(Box<str>),
     /// A limit is reached.
     Full(FullOf),
-    /// The handler panicked too often, or its callbacks hold the workers.
-    Quarantined { after: Duration },
+    /// The handler panicked too often, its callbacks hold the workers, or the operator wants no session of it.
+    Quarantined { after: Duration, by_operator: bool },
     /// The handler gave no answer in time.
     NoAnswer,
     /// The server stops, and the handler has not answered yet.
@@ -254,7 +254,7 @@ impl Reply {
                 head.number("Retry-After", retry_after(Duration::from_secs(1)));
             }
             Reply::Unauthorized(challenge, denial) => challenge.write(*denial, head),
-            Reply::Quarantined { after } | Reply::TooManyGuesses { after } => {
+            Reply::Quarantined { after, .. } | Reply::TooManyGuesses { after } => {
                 head.number("Retry-After", retry_after(*after));
             }
             Reply::ClosedEarly { .. } if self.status() == 503 => {
@@ -371,6 +371,9 @@ impl Reply {
             Reply::UserRefused(user) => {
                 return format!("the user `{user}` may not enter here").into();
             }
+            Reply::Quarantined {
+                by_operator: true, ..
+            } => "the operator has taken the handler out of service; `wshd release` takes it back",
             Reply::Quarantined { .. } => {
                 "the handler is out of service, at first for `quarantine_ms`"
             }

@@ -88,7 +88,10 @@ fn step(waiting: Waiting, event: Event) -> (Waiting, PendingAction) {
         Event::DeadlinePassed => {
             let after = THROTTLED_PAUSE;
             let reply = match waiting {
-                ForRelease => Reply::Quarantined { after },
+                ForRelease => Reply::Quarantined {
+                    after,
+                    by_operator: false,
+                },
                 ForWake => Reply::NoAnswer,
             };
             (waiting, PendingAction::Refuse(reply))
@@ -247,7 +250,7 @@ mod tests {
                 ForRelease,
                 Event::DeadlinePassed,
                 ForRelease,
-                "Refuse(Quarantined { after: 5s })",
+                "Refuse(Quarantined { after: 5s, by_operator: false })",
             ),
             (ForRelease, Event::Stopped, ForRelease, "Refuse(Stopping)"),
             (ForWake, Event::Released, ForWake, "Ask"),
