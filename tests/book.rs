@@ -52,8 +52,8 @@ const CODE: &[(&str, &[&str], &[&str])] = &[
 ];
 
 /// Languages that are checked in another way, or are what a program prints.
-/// `console` and `log` are for `book_outputs`.
-const OTHERS: &[&str] = &["sh", "text", "toml", "json", "console", "log"];
+/// `console`, `log` and `promql` are for `book_outputs`.
+const OTHERS: &[&str] = &["sh", "text", "toml", "json", "console", "log", "promql"];
 
 fn blocks() -> Vec<Block> {
     of_the_book().iter().flat_map(Page::blocks).collect()

@@ -73,7 +73,7 @@ impl World {
         let root = self.site.root().display();
         let socket = format!("{root}/wshd/{}.sock", self.server.pid());
         command
-            .replace("/run/user/1000/wshd/20976.sock", &socket)
+            .replace("/run/user/1000/wshd/13609.sock", &socket)
             .replace("/srv/wshd", &root.to_string())
             .replace("9998", &self.server.port().to_string())
     }
@@ -382,6 +382,18 @@ fn families() -> String {
     table
 }
 
+#[track_caller]
+fn check_rules(file: &Path) {
+    let output = Command::new("promtool")
+        .args(["check", "rules"])
+        .arg(file)
+        .output()
+        .expect("promtool, of Debian's prometheus, runs");
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    assert!(output.status.success(), "{said}");
+}
+
 /// The page of metrics.
 fn metrics(server: &Server) -> String {
     let answer = server.exchange(b"GET /.wshd/metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
@@ -392,16 +404,23 @@ fn metrics(server: &Server) -> String {
 #[test]
 fn the_alerts_of_the_book_are_rules_of_prometheus_over_families_that_exist() {
     let rules = root().join("config/alerts.yml");
-    let output = Command::new("promtool")
-        .args(["check", "rules"])
-        .arg(&rules)
-        .output()
-        .expect("promtool, of Debian's prometheus, runs");
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{said}");
+    check_rules(&rules);
+    // Its questions are rules, too, once they have a name.
+    let page = page("operate/metrics.md");
+    let questions = blocks(&page, "promql");
+    assert_eq!(questions.len(), 3);
+    let named = questions.iter().enumerate().map(|(number, question)| {
+        format!("      - record: question:{number}\n        expr: '{question}'\n")
+    });
+    let site = Site::empty();
+    let text = format!(
+        "groups:\n  - name: questions\n    rules:\n{}",
+        named.collect::<String>()
+    );
+    check_rules(&site.write("questions.yml", &text));
 
     let table = families();
-    let rules = fs::read_to_string(rules).expect("the rules") + &page("operate/metrics.md");
+    let rules = fs::read_to_string(rules).expect("the rules") + &page;
     let is_of_a_name = |it: char| it.is_ascii_alphanumeric() || it == '_';
     let names: BTreeSet<&str> = rules
         .split(|it| !is_of_a_name(it))
