@@ -225,3 +225,31 @@ fn a_trace_shows_in_the_lines_of_its_session_and_of_its_handler_and_reaches_the_
     assert!(!other.contains("trace="), "{other}");
     drop(blocking);
 }
+
+#[test]
+fn a_trace_shows_in_the_line_of_a_request_that_is_refused() {
+    let site = Site::with(&["features_wsh"]);
+    let server = Server::start(&site);
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let ask = |path: &str, parent: &str| {
+        let header = format!("traceparent: {parent}\r\n");
+        server.exchange(crate::harness::server::opening(path, &header).as_bytes())
+    };
+
+    // Before its handler is found, by the rules of the handshake, and by the handler itself, in three ways.
+    for (path, status, shown) in [
+        ("/nothing", " 404 ", "path=/nothing"),
+        ("/features?handshake=reject", " 418 ", "status=418"),
+        ("/features?handshake=fail", " 500 ", "status=500"),
+        ("/features?handshake=abort", "", "the handler aborts"),
+    ] {
+        let answer = ask(path, &format!("00-{trace}-00f067aa0ba902b7-01"));
+        assert!(answer.contains(status), "{answer}");
+        let line = server.line(&["handshake refused", shown]);
+        assert!(line.contains(&format!("trace={trace}")), "{line}");
+    }
+
+    assert!(ask("/other", "00-0-0-0").contains(" 404 "));
+    let other = server.line(&["handshake refused", "path=/other"]);
+    assert!(!other.contains("trace="), "{other}");
+}

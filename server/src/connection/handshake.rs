@@ -54,7 +54,7 @@ pub(super) fn begin(upgrade: UpgradeRequest<'_>) -> NextStep {
 }
 
 fn refuse(upgrade: UpgradeRequest<'_>, reply: Reply) -> NextStep {
-    NextStep::refuse(reply, Some(upgrade.request.target.path))
+    upgrade.request.refuse(reply)
 }
 
 fn check(upgrade: &UpgradeRequest<'_>, generation: &Generation) -> Result<Checked, Reply> {

@@ -131,7 +131,7 @@ impl HttpConnection {
 
     /// Refuses the connection before its request is read.
     pub(super) fn refuse(self, reply: Reply) -> MaybeFuture<Option<Box<Session>>> {
-        MaybeFuture::wait_for(self.run(NextStep::refuse(reply, None)))
+        MaybeFuture::wait_for(self.run(NextStep::refuse_without_request(reply)))
     }
 
     /// Goes as far as it can without waiting. `None` when the connection ends without a session.
@@ -192,8 +192,9 @@ impl HttpConnection {
                         return self.end_unanswered().await;
                     }
                     NextStep::RefuseUnread(reply) => Box::pin(self.refuse_unread(reply)).await,
-                    NextStep::Refuse { reply, path } => {
-                        self.server.log_refusal(&self.peer, path.as_deref(), &reply);
+                    NextStep::Refuse { reply, request } => {
+                        self.server
+                            .log_refusal(&self.peer, request.as_ref(), &reply);
                         NextStep::Reply(reply)
                     }
                     NextStep::Reply(reply) => {
@@ -204,8 +205,8 @@ impl HttpConnection {
                         Box::pin(sent).await;
                         return None;
                     }
-                    NextStep::SendRaw { reply, path } => {
-                        self.server.refusals.log_raw(&self.peer, &path);
+                    NextStep::SendRaw { reply, request } => {
+                        self.server.refusals.log_raw(&self.peer, &request);
                         let (network, deadline) = (self.network(), self.deadline());
                         let sent = reply.send(&mut self.transport, self.received.len(), deadline);
                         let sent = self.server.admission.unless_evicted(network, sent);
@@ -218,14 +219,14 @@ impl HttpConnection {
                     }
                     NextStep::AnswerWithoutTls(reply) => {
                         self.transport = self.transport.without_tls();
-                        NextStep::refuse(reply, None)
+                        NextStep::refuse_without_request(reply)
                     }
                     NextStep::GiveUpTls(fault) => {
                         self.server.refusals.log_tls(&self.peer, &fault);
                         return self.end_unanswered().await;
                     }
-                    NextStep::Abort { path } => {
-                        self.server.refusals.log_abort(&self.peer, &path);
+                    NextStep::Abort { request } => {
+                        self.server.refusals.log_abort(&self.peer, &request);
                         return None;
                     }
                     NextStep::Close => return None,
@@ -260,7 +261,7 @@ impl HttpConnection {
         match head_reader::end(&self.received, 0, &self.limits) {
             Ok(Some(end)) => self.judge(end, permit),
             Ok(None) => NextStep::ReadHead(permit),
-            Err(reply) => NextStep::refuse(reply, None),
+            Err(reply) => NextStep::refuse_without_request(reply),
         }
     }
 
@@ -269,7 +270,7 @@ impl HttpConnection {
     async fn refuse_unread(&mut self, reply: Reply) -> NextStep {
         // The handshake of TLS would take more than what the server is short of.
         if self.transport.is_handshaking() {
-            return NextStep::refuse(reply, None);
+            return NextStep::refuse_without_request(reply);
         }
         let received = std::mem::take(&mut self.received);
         let network = self.network();
@@ -280,7 +281,7 @@ impl HttpConnection {
                 self.is_head_request = is_head;
                 NextStep::Reply(Reply::Health(answer))
             }
-            Some(_) => NextStep::refuse(reply, None),
+            Some(_) => NextStep::refuse_without_request(reply),
             None => NextStep::Close,
         }
     }
@@ -309,15 +310,15 @@ impl HttpConnection {
                 self.judge(end, permit)
             }
             Err(Unread::Gone | Unread::NoTls(HandshakeFault::Gone)) => NextStep::Close,
-            Err(Unread::Refused(reply)) => NextStep::refuse(reply, None),
+            Err(Unread::Refused(reply)) => NextStep::refuse_without_request(reply),
             Err(Unread::NoTls(HandshakeFault::NotTls)) => {
                 NextStep::AnswerWithoutTls(Reply::NotARequest(NotARequest::Plain))
             }
             Err(Unread::NoTls(fault)) => NextStep::GiveUpTls(fault),
             // A peer that says nothing is told nothing.
             Err(Unread::TooSlow | Unread::Stopped) if self.received.is_empty() => NextStep::Close,
-            Err(Unread::Stopped) => NextStep::refuse(Reply::Stopping, None),
-            Err(Unread::TooSlow) => NextStep::refuse(Reply::TooSlow, None),
+            Err(Unread::Stopped) => NextStep::refuse_without_request(Reply::Stopping),
+            Err(Unread::TooSlow) => NextStep::refuse_without_request(Reply::TooSlow),
         }
     }
 
@@ -330,12 +331,12 @@ impl HttpConnection {
                 request.tls = self.transport.tls_info();
                 self.is_head_request = request.head.method() == b"HEAD";
                 if let Err(reply) = self.believe_proxy(&request.head) {
-                    return NextStep::refuse(reply, Some(request.target.path));
+                    return request.refuse(reply);
                 }
                 request.proxied = self.proxied.take();
                 routing::route(request, &self.peer, permit, &self.server, None)
             }
-            Err(reply) => NextStep::refuse(reply, None),
+            Err(reply) => NextStep::refuse_without_request(reply),
         }
     }
 
@@ -415,7 +416,7 @@ impl HttpConnection {
             Ok(compared) => {
                 routing::route(request, &self.peer, permit, &self.server, Some(compared))
             }
-            Err(reply) => NextStep::refuse(reply, Some(request.target.path)),
+            Err(reply) => request.refuse(reply),
         }
     }
 

@@ -7,6 +7,7 @@ use super::handshake::answer::AcceptedHandshake;
 use super::handshake::pending::PendingHandshake;
 use super::handshake::raw_reply::RawReply;
 use super::overlay::Overlay;
+use super::refusal_log::RefusedRequest;
 use super::reply::Reply;
 use super::routing::RequestWithPassword;
 use crate::http::head::Head;
@@ -37,18 +38,21 @@ pub(super) enum NextStep {
     Refuse {
         reply: Reply,
         /// `None` where the request could not be read.
-        path: Option<String>,
+        request: Option<RefusedRequest>,
     },
     /// Refuse a connection of which no request was judged, unless it is a probe's.
     RefuseUnread(Reply),
     /// Send what the handler answers in bytes of its own, without a session to follow.
-    SendRaw { reply: RawReply, path: String },
+    SendRaw {
+        reply: RawReply,
+        request: RefusedRequest,
+    },
     /// Answer in plain text a peer that does not speak TLS where it has to.
     AnswerWithoutTls(Reply),
     /// Log why a TLS handshake failed, and close. The peer has its alert.
     GiveUpTls(HandshakeFault),
     /// Close without a byte, because the handler wants that.
-    Abort { path: String },
+    Abort { request: RefusedRequest },
     /// Close without a byte, because there is nothing to answer.
     Close,
 }
@@ -74,9 +78,16 @@ pub(super) enum Fallback {
 }
 
 impl NextStep {
-    /// Refuses a request for `path`; `None` where it could not be read.
-    pub(super) fn refuse(reply: Reply, path: Option<String>) -> NextStep {
-        NextStep::Refuse { reply, path }
+    /// Refuses a peer whose request could not be read.
+    pub(super) fn refuse_without_request(reply: Reply) -> NextStep {
+        let request = None;
+        NextStep::Refuse { reply, request }
+    }
+
+    /// Refuses a request.
+    pub(super) fn refuse(reply: Reply, request: RefusedRequest) -> NextStep {
+        let request = Some(request);
+        NextStep::Refuse { reply, request }
     }
 }
 
@@ -87,7 +98,7 @@ impl FileRequest {
         match self.fallback {
             Fallback::NotFound => NextStep::Reply(reply),
             Fallback::NoHandler | Fallback::NotLoaded | Fallback::UpgradeRequired => {
-                NextStep::refuse(reply, Some(self.path))
+                NextStep::refuse(reply, RefusedRequest::new(&self.head, self.path))
             }
         }
     }

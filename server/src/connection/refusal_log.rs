@@ -16,8 +16,10 @@ use crate::connection::files::UnreadFile;
 use crate::connection::log_rate::LogRateLimit;
 use crate::connection::origin;
 use crate::connection::reply::{FullOf, OriginRefusal, Reply};
+use crate::http::head::Head;
 use crate::metrics::Meters;
 use crate::sessions::peer::Peer;
+use crate::sessions::trace::TraceId;
 use crate::transport::tls::HandshakeFault;
 
 /// Logs and counts refused requests.
@@ -36,6 +38,14 @@ pub(crate) struct RefusalLog {
     meters: Arc<Meters>,
 }
 
+/// What the log says of a request that is refused.
+#[derive(Debug)]
+pub(crate) struct RefusedRequest {
+    pub(crate) path: String,
+    /// The trace that it is part of.
+    pub(crate) trace: Option<TraceId>,
+}
+
 /// How a connection ends whose peer gets no answer of HTTP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum UnansweredEnd {
@@ -43,6 +53,22 @@ pub(crate) enum UnansweredEnd {
     Alert,
     /// The connection ends, and that is all.
     Silent,
+}
+
+impl RefusedRequest {
+    /// The request with this head, for `path`.
+    pub(crate) fn new(head: &Head, path: String) -> RefusedRequest {
+        let trace = trace_of(head);
+        RefusedRequest { path, trace }
+    }
+}
+
+/// The trace that a request is part of, if its head says one as it should be.
+pub(crate) fn trace_of(head: &Head) -> Option<TraceId> {
+    head.value("traceparent")
+        .ok()
+        .flatten()
+        .and_then(TraceId::of)
 }
 
 impl RefusalLog {
@@ -59,11 +85,11 @@ impl RefusalLog {
     }
 
     /// Logs why `peer` gets `reply`. Where the configuration decides, says what to write to allow it. There
-    /// is no path where the request could not be read. `meant` is the path that the peer probably meant.
+    /// is no request where it could not be read. `meant` is the path that the peer probably meant.
     pub(crate) fn log(
         &self,
         peer: &Peer,
-        path: Option<&str>,
+        request: Option<&RefusedRequest>,
         reply: &Reply,
         meant: &dyn Fn() -> Option<String>,
         config: &Config,
@@ -72,7 +98,7 @@ impl RefusalLog {
         self.log_line(
             self.lines_of(reply),
             peer,
-            path,
+            request,
             Some(reply.status()),
             || {
                 let reason = reply.reason();
@@ -99,18 +125,18 @@ impl RefusalLog {
     }
 
     /// Logs that the handler has the connection of `peer` closed without an answer.
-    pub(crate) fn log_abort(&self, peer: &Peer, path: &str) {
+    pub(crate) fn log_abort(&self, peer: &Peer, request: &RefusedRequest) {
         self.meters.handshakes.count("handler_aborted");
-        self.log_line(&self.lines, peer, Some(path), None, || {
+        self.log_line(&self.lines, peer, Some(request), None, || {
             "the handler aborts".into()
         });
     }
 
     /// Logs that the handler answers `peer` in bytes of its own and wants no session.
-    pub(crate) fn log_raw(&self, peer: &Peer, path: &str) {
+    pub(crate) fn log_raw(&self, peer: &Peer, request: &RefusedRequest) {
         self.meters.handshakes.count("handler_answered");
         let reason = "the handler answers in bytes of its own";
-        self.log_line(&self.lines, peer, Some(path), None, || reason.into());
+        self.log_line(&self.lines, peer, Some(request), None, || reason.into());
     }
 
     /// Logs why the connection of `peer` ends without the answer that it would get otherwise.
@@ -185,16 +211,17 @@ impl RefusalLog {
         &self,
         lines: &Arc<LogRateLimit>,
         peer: &Peer,
-        path: Option<&str>,
+        request: Option<&RefusedRequest>,
         status: Option<u16>,
         reason: impl FnOnce() -> Cow<'static, str>,
     ) {
         let line = || {
             info!(
                 %peer,
-                path = path.map(tracing::field::display),
+                path = request.map(|it| tracing::field::display(&it.path)),
                 status,
                 reason = &*reason(),
+                trace = request.and_then(|it| it.trace).map(tracing::field::display),
                 "handshake refused"
             );
         };

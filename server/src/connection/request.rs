@@ -1,5 +1,7 @@
 //! The request that a connection begins with.
 
+use super::next_step::NextStep;
+use super::refusal_log::RefusedRequest;
 use super::reply::Reply;
 use crate::config::Limits;
 use crate::http::head::{Head, HeadFault};
@@ -64,6 +66,11 @@ impl HttpRequest {
             }),
             None => Err(Reply::Malformed("the request's target is malformed")),
         }
+    }
+
+    /// The step that refuses it with `reply`.
+    pub(super) fn refuse(self, reply: Reply) -> NextStep {
+        NextStep::refuse(reply, RefusedRequest::new(&self.head, self.target.path))
     }
 
     /// Whether its client speaks TLS, with this server or with a trusted proxy.

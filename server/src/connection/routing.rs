@@ -11,6 +11,7 @@ use super::health::{Probe, READ_METHODS};
 use super::host;
 use super::next_step::{Fallback, FileRequest, NextStep};
 use super::overlay::{self, Overlay};
+use super::refusal_log::RefusedRequest;
 use super::reply::{Denial, FullOf, Reply};
 use super::request::HttpRequest;
 use super::server::Server;
@@ -35,14 +36,14 @@ pub(super) fn route(
 ) -> NextStep {
     let host = match host::of(&request.head, &request.target) {
         Ok(host) => host,
-        Err(reply) => return NextStep::refuse(reply, Some(request.target.path)),
+        Err(reply) => return request.refuse(reply),
     };
     // Before anything that a load balancer does not know: the host, and who may enter.
     if let Some(probe) = Probe::of(&request) {
         return answer_probe(probe, request, &host, server);
     }
     if server.stopping.has_begun() {
-        return NextStep::refuse(Reply::Stopping, Some(request.target.path));
+        return request.refuse(Reply::Stopping);
     }
     let is_loopback_only =
         server.is_loopback_only.load(Ordering::Relaxed) && !request.is_of_no_browser(peer);
@@ -50,15 +51,15 @@ pub(super) fn route(
     // Before anything is said of hosts, users and paths.
     if let Some(refusal) = refused_address(&request, peer, &config, server) {
         let reply = Reply::AddressRefused(Box::new(refusal));
-        return NextStep::refuse(reply, Some(request.target.path));
+        return request.refuse(reply);
     }
     // Before the question of the host: where a validation host is wanted, another one is answered as pywebsocket does.
     if !host::is_valid_target(&request.target, &config) && request.wants_upgrade() {
-        return NextStep::refuse(Reply::InvalidTarget, Some(request.target.path));
+        return request.refuse(Reply::InvalidTarget);
     }
     if !host::is_served(&config.hosts, is_loopback_only, &host) {
         let reply = Reply::HostRefused(host.into());
-        return NextStep::refuse(reply, Some(request.target.path));
+        return request.refuse(reply);
     }
     let user = match &config.auth {
         None => None,
@@ -94,7 +95,7 @@ fn answer_probe(probe: Probe, request: HttpRequest, host: &str, server: &Server)
             let reply = Reply::MethodNotAllowed {
                 allowed: READ_METHODS,
             };
-            NextStep::refuse(reply, Some(request.target.path))
+            request.refuse(reply)
         }
     }
 }
@@ -159,7 +160,7 @@ fn refuse_unauthorized(request: HttpRequest, reply: Reply) -> NextStep {
     let says_nothing = matches!(reply, Reply::Unauthorized(_, Denial::Nothing));
     match says_nothing && !request.wants_upgrade() {
         true => NextStep::Reply(reply),
-        false => NextStep::refuse(reply, Some(request.target.path)),
+        false => request.refuse(reply),
     }
 }
 
@@ -187,7 +188,7 @@ fn route_entered(
         return route_to_resource(request, &host, fallback, peer, server);
     }
     if server.overload.level() >= OverloadLevel::RefuseNew {
-        return NextStep::refuse(Reply::Full(FullOf::Memory), Some(request.target.path));
+        return request.refuse(Reply::Full(FullOf::Memory));
     }
     match server.router.enter(&request.target.path) {
         Ok(route) => handshake::begin(UpgradeRequest {
@@ -206,10 +207,7 @@ fn route_entered(
             };
             route_to_resource(request, &host, fallback, peer, server)
         }
-        Err(RouteError::Full(limit)) => NextStep::refuse(
-            Reply::Full(FullOf::Handler(limit)),
-            Some(request.target.path),
-        ),
+        Err(RouteError::Full(limit)) => request.refuse(Reply::Full(FullOf::Handler(limit))),
     }
 }
 
@@ -243,7 +241,7 @@ fn route_to_resource(
     // Files are only read; any other method on a handler's path is meant for the handler.
     let is_for_files = is_for_options || matches!(head.method(), b"GET" | b"HEAD");
     if !is_for_files && fallback != Fallback::NotFound {
-        return NextStep::refuse(fallback.reply(), Some(path));
+        return NextStep::refuse(fallback.reply(), RefusedRequest::new(&head, path));
     }
     let is_here = || !is_proxied && is_from_here(peer, &head, host);
     let served = Served {
@@ -262,7 +260,10 @@ fn route_to_resource(
             return NextStep::Reply(Reply::Options { allowed });
         }
         if !allowed.iter().any(|it| it.as_bytes() == head.method()) {
-            return NextStep::refuse(Reply::MethodNotAllowed { allowed }, Some(path));
+            return NextStep::refuse(
+                Reply::MethodNotAllowed { allowed },
+                RefusedRequest::new(&head, path),
+            );
         }
     }
     match resource {

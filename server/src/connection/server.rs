@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use super::admission::Admission;
 use super::authentication::Authenticator;
 use super::overlay::Overlay;
-use super::refusal_log::RefusalLog;
+use super::refusal_log::{RefusalLog, RefusedRequest};
 use super::reply::Reply;
 use super::stopping::Stopping;
 use crate::config::Config;
@@ -47,10 +47,10 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Logs why `peer` gets `reply`. A request that could not be read has no path.
-    pub(super) fn log_refusal(&self, peer: &Peer, path: Option<&str>, reply: &Reply) {
-        let meant = || self.router.meant(path?);
+    /// Logs why `peer` gets `reply`, to this request if it could be read.
+    pub(super) fn log_refusal(&self, peer: &Peer, request: Option<&RefusedRequest>, reply: &Reply) {
+        let meant = || self.router.meant(&request?.path);
         self.refusals
-            .log(peer, path, reply, &meant, &self.config.load());
+            .log(peer, request, reply, &meant, &self.config.load());
     }
 }

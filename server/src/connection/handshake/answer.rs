@@ -60,7 +60,7 @@ impl PendingHandshake {
                 self.refuse(reply)
             }
             HandshakeAnswer::Abort => NextStep::Abort {
-                path: self.owner.request().path().to_owned(),
+                request: self.refused(),
             },
             HandshakeAnswer::Failed | HandshakeAnswer::Panicked => {
                 self.refuse(Reply::HandlerFailed)
@@ -103,7 +103,7 @@ impl PendingHandshake {
         match then {
             RawThen::Close { linger } => NextStep::SendRaw {
                 reply: RawReply { bytes, linger },
-                path: self.owner.request().path().to_owned(),
+                request: self.refused(),
             },
             RawThen::Continue => {
                 let deflate = self.agree();

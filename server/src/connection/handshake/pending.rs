@@ -17,6 +17,7 @@ use crate::border::response_draft::Draft;
 use crate::border::throttle::Throttle;
 use crate::connection::next_step::NextStep;
 use crate::connection::peer_watch;
+use crate::connection::refusal_log::{self, RefusedRequest};
 use crate::connection::reply::Reply;
 use crate::connection::stopping::Stopping;
 use crate::generation::owners::HandshakeOwner;
@@ -24,7 +25,6 @@ use crate::router::RouteMatch;
 use crate::sessions::mailbox::HandshakePost;
 use crate::sessions::permits::Permit;
 use crate::sessions::registry::Registration;
-use crate::sessions::trace::TraceId;
 use crate::transport::Transport;
 
 /// An opening handshake that its handler has not answered.
@@ -112,8 +112,7 @@ impl PendingHandshake {
         let sessions = &generation.context.shared.sessions;
         let registration = sessions.register(&generation.handler, generation.number, outbound);
         let may_be_raw = generation.context.rights.raw;
-        let traceparent = upgrade.request.head.value("traceparent").ok().flatten();
-        if let Some(trace) = traceparent.and_then(TraceId::of) {
+        if let Some(trace) = refusal_log::trace_of(&upgrade.request.head) {
             registration.set_trace(trace);
         }
         let id = registration.mailbox().id;
@@ -202,7 +201,15 @@ impl PendingHandshake {
 
     /// Refuses the handshake with `reply`.
     pub(super) fn refuse(&self, reply: Reply) -> NextStep {
-        NextStep::refuse(reply, Some(self.owner.request().path().to_owned()))
+        NextStep::refuse(reply, self.refused())
+    }
+
+    /// What the log says of its request.
+    pub(super) fn refused(&self) -> RefusedRequest {
+        RefusedRequest {
+            path: self.owner.request().path().to_owned(),
+            trace: self.registration.trace(),
+        }
     }
 
     fn throttle(&self) -> &'static Throttle {
