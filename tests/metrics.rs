@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::harness::client::Raw;
 use crate::harness::client_frame::frame;
+use crate::harness::compile::compile;
 use crate::harness::patch::versioned;
 use crate::harness::server::Server;
 use crate::harness::site::Site;
@@ -486,4 +487,54 @@ fn promtool_finds_nothing_wrong_with_the_page_of_a_busy_server() {
             "{family}\n{page}"
         );
     }
+}
+
+#[test]
+fn messages_that_outbound_policy_drops_are_counted_while_their_session_is_open_and_after() {
+    let site = Site::with(&["fan_wsh"]);
+    let bytes = compile("tests/fixtures/c/counts_sends.c", &[]);
+    site.add_bytes(&bytes, "counts_sends_wsh.so");
+    site.write(
+        "config.toml",
+        "outbound_policy = \"drop_new\"\n[limits]\noutbound_bytes_max = 1000000\n",
+    );
+    let server = Server::start(&site);
+    let mut slow = Raw::open(&server, "/counts_sends");
+
+    slow.send(&frame(0x81, b"300 100000"));
+
+    let line = server.line(&["sent: queued"]);
+    let dropped = line.split("dropped ").nth(1).expect("a count");
+    let dropped = dropped.split([' ', ';']).next().expect("a number");
+    let dropped: f64 = dropped.trim_end_matches(',').parse().expect("a number");
+    assert!(dropped > 0.0, "{line}");
+    let counts = [
+        (
+            "wshd_messages_dropped_total{handler=\"counts_sends\"}",
+            dropped,
+        ),
+        ("wshd_messages_dropped_total{handler=\"fan\"}", 0.0),
+    ];
+    shows(&server, &counts);
+    drop(slow);
+    let closed = server.line(&["session closed", "dropped="]);
+    assert!(closed.contains(&format!("dropped={dropped}")), "{closed}");
+    shows(&server, &counts);
+}
+
+#[test]
+fn a_session_that_ends_for_the_memory_of_all_counts_for_its_limit() {
+    let site = Site::with(&["echo_wsh"]);
+    site.write("config.toml", "[limits]\nbuffered_bytes_max = 65536\n");
+    let server = Server::start(&site);
+    let mut raw = Raw::open(&server, "/echo");
+
+    raw.send(&frame(0x82, &[7; 600_000])[..500_000]);
+
+    assert_eq!(raw.close_code(), 1013);
+    server.line(&["session closed", "cause=buffered_bytes_max"]);
+    shows(
+        &server,
+        &[("wshd_limits_hit_total{limit=\"buffered_bytes_max\"}", 1.0)],
+    );
 }

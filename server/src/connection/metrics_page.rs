@@ -67,6 +67,7 @@ fn write_handlers(page: &mut Exposition, handlers: &[HandlerSnapshot]) {
     of_each("wshd_messages_sent_total", Counter, "Whole messages that were queued for peers.", |it| it.traffic.messages_out);
     of_each("wshd_received_bytes_total", Counter, "Bytes from peers, with the framing, without what TLS adds.", |it| it.traffic.bytes_in);
     of_each("wshd_sent_bytes_total", Counter, "Bytes that the system has taken for peers, with the 101 and the framing, without what TLS adds.", |it| it.traffic.bytes_out);
+    of_each("wshd_messages_dropped_total", Counter, "Whole messages that outbound_policy has dropped, those included that were counted as sent.", |it| it.traffic.messages_dropped);
     of_each("wshd_queue_bytes", Gauge, "Bytes that wait to be sent to open sessions.", |it| it.queue_bytes);
     of_each("wshd_panics_total", Counter, "Callbacks that panicked.", |it| it.panics);
     of_each("wshd_quarantined", Gauge, "Whether the handler is out of service, because it has failed too often or an operator wants it.", |it| u64::from(it.is_quarantined));

@@ -86,8 +86,6 @@ struct Extras {
     idle_watch: Option<IdleWatch>,
     /// The messages that the limit's policy may drop.
     queued_messages: QueuedMessages,
-    /// How many messages it has dropped.
-    dropped: u64,
     /// Where the last Pong that waited for the kernel ends among all bytes, and its length.
     waiting_pong: (u64, u8),
 }

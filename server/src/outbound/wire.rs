@@ -76,7 +76,7 @@ impl Wire {
     }
 
     /// How many bytes at the front of the queue cannot be taken back, since TLS has encrypted them.
-    fn committed(&self) -> usize {
+    pub(crate) fn committed(&self) -> usize {
         match &self.transport {
             Some(Transport::Tls(tls)) => tls.encrypted_ahead(),
             _ => 0,

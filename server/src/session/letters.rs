@@ -26,6 +26,7 @@ impl Session {
             && let Some((socket, form)) = self.conn.controls.lendable()
         {
             self.has_offered_wire = true;
+            self.conn.controls.note_bytes();
             self.registration.mailbox().offer_wire(socket, form);
         }
     }
@@ -34,14 +35,14 @@ impl Session {
     #[inline(never)]
     pub(super) fn reclaim_wire(&mut self) -> bool {
         let mailbox = self.registration.mailbox();
-        let (sent, rest) = match mailbox.reclaim_wire() {
+        let rest = match mailbox.reclaim_wire() {
             Reclaimed::NotYet => return false,
-            Reclaimed::Sent(sent) => (sent, None),
-            Reclaimed::SentAndRest(sent) => (sent, mailbox.take_rest()),
+            Reclaimed::Yes => None,
+            Reclaimed::WithRest => mailbox.take_rest(),
         };
         self.has_offered_wire = false;
         let wire = &mut self.conn.controls.wire;
-        wire.bytes_out += u64::from(sent);
+        wire.bytes_out = mailbox.traffic.bytes_out();
         if let Some(rest) = rest {
             wire.put_raw(&rest);
             self.conn.controls.note_buffered();
@@ -179,10 +180,6 @@ impl Session {
             }
             Letter::Rest(bytes) => {
                 controls.wire.put_raw(bytes);
-                true
-            }
-            Letter::Dropped(messages) => {
-                controls.note_dropped(*messages);
                 true
             }
             Letter::Note(note) => {

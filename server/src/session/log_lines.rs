@@ -68,10 +68,7 @@ impl Session {
         context.meters.ended.count(word);
         let meters = &context.shared.meters;
         meters.closes.count(self.end_code(), side);
-        if controls
-            .cause
-            .is_some_and(|it| it.limit(&controls.limits).is_some())
-        {
+        if controls.cause.is_some_and(Cause::is_limit) {
             meters.limits.count(word);
         }
     }
@@ -109,7 +106,6 @@ impl Session {
             ..
         } = &self.conn.controls;
         let (cause, cut_short) = (*cause, *cut_short);
-        let dropped = self.conn.controls.dropped();
         let traffic = self.registration.mailbox().traffic.counts();
         logging::access("session closed", |line| {
             self.name_in(line);
@@ -130,8 +126,8 @@ impl Session {
             line.number("messages_out", traffic.messages_out);
             line.number("bytes_in", wire.bytes_in);
             line.number("bytes_out", wire.bytes_out);
-            if dropped > 0 {
-                line.number("dropped", dropped);
+            if traffic.messages_dropped > 0 {
+                line.number("dropped", traffic.messages_dropped);
             }
             line.number("elapsed_ms", Moment::now().ms_since(self.about.began));
         });

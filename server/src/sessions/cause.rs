@@ -65,7 +65,8 @@ struct CauseRow {
     code: u16,
     /// The word in the log; for a limit, its configuration key.
     word: &'static str,
-    /// The value of the limit that was exceeded.
+    is_limit: bool,
+    /// The value of the limit that was exceeded, where a session knows it.
     limit: Option<u64>,
 }
 
@@ -80,7 +81,9 @@ impl Cause {
     /// A peer can do something about a limit (1001, 1008 or 1009), so its reason names the limit. One that is to come back (1012
     /// or 1013) is told a random time to wait, so that not all come back at one moment.
     pub(crate) fn reason(self, limits: &SessionLimits) -> String {
-        let CauseRow { code, word, limit } = self.row(Some(limits));
+        let CauseRow {
+            code, word, limit, ..
+        } = self.row(Some(limits));
         match (code, limit) {
             (
                 close_codes::POLICY_VIOLATION | close_codes::TOO_BIG | close_codes::GOING_AWAY,
@@ -138,7 +141,12 @@ impl Cause {
         self.row(None).word
     }
 
-    /// The value of the limit that was exceeded, if the word is the key of one.
+    /// Whether the word is the key of a limit.
+    pub(crate) fn is_limit(self) -> bool {
+        self.row(None).is_limit
+    }
+
+    /// The value of the limit that was exceeded, if the word is the key of one that a session knows.
     pub(crate) fn limit(self, limits: &SessionLimits) -> Option<u64> {
         self.row(Some(limits)).limit
     }
@@ -161,11 +169,18 @@ impl Cause {
         let plain = |code, word| CauseRow {
             code,
             word,
+            is_limit: false,
             limit: None,
+        };
+        // The limit of all sessions together.
+        let shared_limit = |code, word| CauseRow {
+            is_limit: true,
+            ..plain(code, word)
         };
         let limit = |code, word, of: fn(&SessionLimits) -> u64| CauseRow {
             code,
             word,
+            is_limit: true,
             limit: limits.map(of),
         };
         match self {
@@ -208,8 +223,8 @@ impl Cause {
             Cause::ByteRate => limit(close_codes::POLICY_VIOLATION, "bytes_per_s_max", |limits| {
                 limits.bytes_per_s_max
             }),
-            Cause::MemorySpent => plain(close_codes::TRY_AGAIN_LATER, "buffered_bytes_max"),
-            Cause::Overloaded => plain(close_codes::TRY_AGAIN_LATER, "memory_bytes_max"),
+            Cause::MemorySpent => shared_limit(close_codes::TRY_AGAIN_LATER, "buffered_bytes_max"),
+            Cause::Overloaded => shared_limit(close_codes::TRY_AGAIN_LATER, "memory_bytes_max"),
             Cause::Idle => limit(close_codes::GOING_AWAY, "idle_timeout_ms", |limits| {
                 limits.idle_timeout_ms
             }),
@@ -359,6 +374,8 @@ mod tests {
             }
             assert_eq!(cause.word(), word, "{cause:?}");
             assert_eq!(cause.limit(&limits), limit, "{cause:?}");
+            let is_key = word.ends_with("_max") || word.ends_with("_ms");
+            assert_eq!(cause.is_limit(), is_key, "{cause:?}");
             assert!(cause.reason(&limits).len() <= wsh::rules::REASON_BYTES_MAX);
         }
     }

@@ -11,7 +11,7 @@ pub(crate) mod lending;
 pub(crate) mod letter;
 mod wire_state;
 
-use std::num::NonZeroU64;
+use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
@@ -47,8 +47,6 @@ pub(crate) struct Mailbox {
     socket: AtomicI32,
     /// The bits of the [`Form`] in which the session sends publications, while `wire` lets others send.
     form: AtomicU32,
-    /// The bytes that others have sent on the socket since the session last collected them.
-    sent_by_others: AtomicU32,
     /// What has passed between the session and its peer.
     pub(crate) traffic: Traffic,
     inner: Mutex<Inner>,
@@ -56,8 +54,8 @@ pub(crate) struct Mailbox {
 
 #[derive(Debug, Default)]
 struct Inner {
-    /// The number of the generation that the session runs on.
-    generation: u64,
+    /// The number of the generation that the session runs on, as [`number_kept`] has it.
+    generation: u32,
     letters: Letters,
     /// The bytes of all letters that are not sent, also of those that the session has taken and keeps.
     bytes: u32,
@@ -137,28 +135,29 @@ enum Intake {
 ///
 /// The generations of a handler only rise, so the greater of two orders stands for both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Dismissal(NonZeroU64);
+pub(crate) struct Dismissal(NonZeroU32);
 
 impl Dismissal {
     /// The order of a server that stops. It concerns every session.
-    pub(crate) const STOPPING: Dismissal = Dismissal(NonZeroU64::MAX);
+    pub(crate) const STOPPING: Dismissal = Dismissal(NonZeroU32::MAX);
 
     /// The order of a server whose place another process takes. It concerns every session.
     // The order of a server that stops is greater, so that it stands for both.
-    pub(crate) const RESTARTING: Dismissal = Dismissal(NonZeroU64::new(u64::MAX - 1).unwrap());
+    pub(crate) const RESTARTING: Dismissal = Dismissal(NonZeroU32::new(u32::MAX - 1).unwrap());
 
     /// The order of a server whose memory is nearly spent, to the sessions that it gives it to.
-    pub(crate) const OVERLOADED: Dismissal = Dismissal(NonZeroU64::new(u64::MAX - 2).unwrap());
+    pub(crate) const OVERLOADED: Dismissal =
+        Dismissal(NonZeroU32::new(GENERATION_MAX + 1).unwrap());
 
     /// The order to sessions on this generation, which newer code has replaced.
     pub(crate) fn replaced(generation: u64) -> Dismissal {
         // The first generation of a handler is 1.
-        Dismissal(NonZeroU64::new(generation).unwrap_or(NonZeroU64::MIN))
+        Dismissal(NonZeroU32::new(number_kept(generation)).unwrap_or(NonZeroU32::MIN))
     }
 
     /// Whether the order concerns a session on this generation.
     pub(crate) fn concerns(self, generation: u64) -> bool {
-        generation <= self.0.get()
+        number_kept(generation) <= self.0.get()
     }
 }
 
@@ -223,10 +222,9 @@ impl Mailbox {
             buffered: AtomicU32::new(0),
             socket: AtomicI32::new(-1),
             form: AtomicU32::new(0),
-            sent_by_others: AtomicU32::new(0),
             traffic: Traffic::default(),
             inner: Mutex::new(Inner {
-                generation,
+                generation: number_kept(generation),
                 bytes_max: at_most_u32(bytes_max),
                 marks: Marks::default().with(policy),
                 ..Inner::default()
@@ -268,24 +266,29 @@ impl Mailbox {
     #[cold]
     fn publish_to_full(&self, message: &Arc<PreparedMessage>) {
         let mut inner = self.lock();
-        let mut refused = Vec::new();
+        if inner.intake != Intake::Everything {
+            return; // It was closed meanwhile, and such a session misses nothing.
+        }
         if inner.marks.overflows() {
             inner.overflow();
-        } else {
-            let letter = Letter::Send(message.clone());
-            if inner.marks.has(Marks::DROPS_OLDEST) {
-                refused = inner.take_oldest(at_most_u32(letter.len()));
-            }
-            let bytes = inner.bytes.saturating_add(at_most_u32(letter.len()));
-            if bytes <= inner.bytes_max && inner.intake == Intake::Everything {
-                inner.bytes = bytes;
-                inner.letters.get_or_insert_default().push_back(letter);
-            } else {
-                refused.push(letter);
-            }
-            inner.note_dropped(refused.len());
+            return self.notify(inner);
         }
-        self.notify(inner);
+        let letter = Letter::Send(message.clone());
+        let length = at_most_u32(letter.len());
+        let mut refused = Vec::new();
+        if inner.marks.has(Marks::DROPS_OLDEST) {
+            refused = inner.take_oldest(length);
+        }
+        let bytes = inner.bytes.saturating_add(length);
+        if bytes <= inner.bytes_max {
+            inner.bytes = bytes;
+            inner.letters.get_or_insert_default().push_back(letter);
+            self.notify(inner);
+        } else {
+            refused.push(letter);
+            drop(inner);
+        }
+        self.traffic.add_messages_dropped(refused.len() as u64);
         // Dropping a letter may run other code, which must not happen under the lock.
         drop(refused);
     }
@@ -376,7 +379,7 @@ impl Mailbox {
 
     /// The number of the generation that the session runs on.
     pub(crate) fn generation(&self) -> u64 {
-        self.lock().generation
+        self.lock().generation.into()
     }
 
     /// Asks the session to move to newer code. Does nothing if it is over.
@@ -397,7 +400,7 @@ impl Mailbox {
     pub(crate) fn set_generation(&self, generation: u64, outbound: OutboundLimit) {
         let OutboundLimit { bytes_max, policy } = outbound;
         let mut inner = self.lock();
-        inner.generation = generation;
+        inner.generation = number_kept(generation);
         inner.bytes_max = at_most_u32(bytes_max);
         inner.marks = inner.marks.with(policy);
     }
@@ -537,13 +540,22 @@ fn wake(inner: MutexGuard<'_, Inner>) {
 }
 
 impl Inner {
-    /// Takes the oldest messages out until so many bytes fit, or there is none.
+    /// Takes the oldest messages out until so many bytes fit. Takes none if they would not fit after all.
     fn take_oldest(&mut self, needed: u32) -> Vec<Letter> {
         let mut taken = Vec::new();
         let Some(letters) = &mut self.letters else {
             return taken;
         };
         let is_message = |letter: &Letter| matches!(letter, Letter::Send(_));
+        let wanted = self.bytes.saturating_add(needed);
+        let mut left = wanted.saturating_sub(self.bytes_max) as usize;
+        let are_enough = letters.iter().filter(|it| is_message(it)).any(|message| {
+            left = left.saturating_sub(message.len());
+            left == 0
+        });
+        if !are_enough {
+            return taken;
+        }
         while self.bytes.saturating_add(needed) > self.bytes_max
             && let Some(oldest) = letters.iter().position(is_message)
             && let Some(letter) = letters.remove(oldest)
@@ -552,20 +564,6 @@ impl Inner {
             taken.push(letter);
         }
         taken
-    }
-
-    /// Leaves word of messages that were dropped.
-    fn note_dropped(&mut self, messages: usize) {
-        let letters = self.letters.get_or_insert_default();
-        let messages = at_most_u32(messages);
-        // It is behind a rest, which has to be the first letter.
-        match letters.iter_mut().take(2).find_map(Letter::dropped) {
-            Some(before) => *before = before.saturating_add(messages),
-            None => {
-                let behind_rest = matches!(letters.front(), Some(Letter::Rest(_)));
-                letters.insert(usize::from(behind_rest), Letter::Dropped(messages));
-            }
-        }
     }
 
     /// Has the session end because too much waits for its peer. Nothing comes behind what is left out.
@@ -581,13 +579,15 @@ impl Inner {
         // A Close is the last letter there is.
         match self.letters.as_ref()?.back()? {
             Letter::Close { code, .. } => Some(*code),
-            Letter::Send(_)
-            | Letter::Note(_)
-            | Letter::Answer(_)
-            | Letter::Rest(_)
-            | Letter::Dropped(_) => None,
+            Letter::Send(_) | Letter::Note(_) | Letter::Answer(_) | Letter::Rest(_) => None,
         }
     }
+}
+
+/// The number of a generation as mailboxes keep it, which takes half the memory. A handler that is loaded every second comes to
+/// the last of them after a century.
+fn number_kept(generation: u64) -> u32 {
+    u32::try_from(generation).map_or(GENERATION_MAX, |number| number.min(GENERATION_MAX))
 }
 
 /// As a `u32`, which holds more than the configuration allows: 1 GiB.
@@ -595,6 +595,8 @@ fn at_most_u32(bytes: usize) -> u32 {
     u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 
+/// The greatest number of a generation that is told from others. What is greater is a [`Dismissal`] of all sessions.
+const GENERATION_MAX: u32 = u32::MAX - 3;
 /// An empty mailbox keeps memory for this many letters.
 const LETTERS_KEPT: usize = 16;
 

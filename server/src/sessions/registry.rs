@@ -274,6 +274,7 @@ mod tests {
             counts.add_messages_in(2);
             counts.add_messages_out(3);
             counts.set_bytes(50, 70);
+            counts.add_messages_dropped(1);
             registration.mailbox().set_buffered(9);
             registration
         });
@@ -287,6 +288,7 @@ mod tests {
             messages_out: 6,
             bytes_in: 100,
             bytes_out: 140,
+            messages_dropped: 2,
         };
         assert_eq!((open["chat"].counts, open["chat"].queue_bytes), (chat, 18));
         assert_eq!((ended["chat"].counts, ended["chat"].queue_bytes), (chat, 0));

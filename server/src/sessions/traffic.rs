@@ -1,7 +1,7 @@
 //! Counts what passes between sessions and their peers: messages, and bytes with the framing.
 //!
 //! A session's counts lie in its mailbox. The thread that has the right to send or to receive for the session changes them
-//! by a load and a store, so that a message pays for no lock. Any thread reads them. What sessions have counted that
+//! by a load and a store, so that a message pays for no lock; of messages that are dropped any thread. Any thread reads them. What sessions have counted that
 //! are over is kept in the registry, by handler.
 
 use std::collections::BTreeMap;
@@ -17,6 +17,7 @@ pub(crate) struct Traffic {
     messages_out: AtomicU64,
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
+    messages_dropped: AtomicU64,
 }
 
 /// Counts as they are at one moment, of one session or of many.
@@ -30,6 +31,8 @@ pub(crate) struct TrafficCounts {
     pub(crate) bytes_in: u64,
     /// Bytes that the kernel has taken for the peer.
     pub(crate) bytes_out: u64,
+    /// Whole messages that the policy of the outbound limit has dropped, of them those that were queued before.
+    pub(crate) messages_dropped: u64,
 }
 
 /// The counts of one handler's sessions, those that are over included.
@@ -62,6 +65,18 @@ impl Traffic {
         add(&self.bytes_out, bytes);
     }
 
+    /// Counts messages that were dropped.
+    #[cold]
+    pub(crate) fn add_messages_dropped(&self, messages: u64) {
+        self.messages_dropped.fetch_add(messages, Ordering::Relaxed);
+    }
+
+    /// Bytes that the session, and others in its place, have sent.
+    #[inline]
+    pub(crate) fn bytes_out(&self) -> u64 {
+        self.bytes_out.load(Ordering::Relaxed)
+    }
+
     /// Takes over what the session has counted itself in its life.
     #[inline]
     pub(crate) fn set_bytes(&self, bytes_in: u64, bytes_out: u64) {
@@ -76,6 +91,7 @@ impl Traffic {
             messages_out: self.messages_out.load(Ordering::Relaxed),
             bytes_in: self.bytes_in.load(Ordering::Relaxed),
             bytes_out: self.bytes_out.load(Ordering::Relaxed),
+            messages_dropped: self.messages_dropped.load(Ordering::Relaxed),
         }
     }
 }
@@ -87,6 +103,7 @@ impl TrafficCounts {
         self.messages_out += other.messages_out;
         self.bytes_in += other.bytes_in;
         self.bytes_out += other.bytes_out;
+        self.messages_dropped += other.messages_dropped;
     }
 }
 

@@ -9,7 +9,7 @@ use wsh::rules::{self, ParsedKind};
 use super::Controls;
 use crate::buffers::pool::Buffer;
 use crate::config::OutboundPolicy;
-use crate::outbound::wire::{self, Wire};
+use crate::outbound::wire;
 use crate::sessions::cause::Cause;
 use crate::sessions::prepared_message::{Form, PreparedMessage};
 use crate::ws::deflate::deflation::PartPosition;
@@ -250,12 +250,12 @@ impl Controls {
     /// that was let in always fits, be it longer than the limit.
     fn fits(&mut self, payload_len: usize) -> bool {
         let bytes_max = self.limits.outbound_bytes_max;
-        if fits_in(&self.wire, payload_len, bytes_max) {
+        if fits_in(self.wire.buffered(), payload_len, bytes_max) {
             return true;
         }
         // Nothing was sent in this event yet, so the kernel may take some of it.
         self.wire.flush();
-        fits_in(&self.wire, payload_len, bytes_max)
+        fits_in(self.wire.buffered(), payload_len, bytes_max)
     }
 
     /// Makes room for a whole message by the policy of the limit. Fails if the message is dropped. With the policy that
@@ -278,18 +278,18 @@ impl Controls {
         payload_len: usize,
     ) -> Result<(), abi::Status> {
         let bytes_max = self.limits.outbound_bytes_max;
-        let extras = self.extras.get_or_insert_default();
+        let mut dropped = 0;
         if policy == OutboundPolicy::DropOldest {
-            let fits = |wire: &Wire| fits_in(wire, payload_len, bytes_max);
-            extras.dropped += extras.queued_messages.drop_oldest(&mut self.wire, fits);
+            let extras = self.extras.get_or_insert_default();
+            let fits = |buffered| fits_in(buffered, payload_len, bytes_max);
+            dropped = extras.queued_messages.drop_oldest(&mut self.wire, fits);
             // The end of the queue has moved, so a position says nothing any more.
             extras.waiting_pong = (0, 0);
         }
-        if fits_in(&self.wire, payload_len, bytes_max) {
-            return Ok(());
-        }
-        extras.dropped += 1;
-        Err(abi::DROPPED)
+        let has_room = fits_in(self.wire.buffered(), payload_len, bytes_max);
+        let traffic = &self.mailbox.traffic;
+        traffic.add_messages_dropped(dropped + u64::from(!has_room));
+        has_room.then_some(()).ok_or(abi::DROPPED)
     }
 
     /// Notes the whole message that was queued last, where the policy may drop it. The queue ended at `before`.
@@ -299,16 +299,6 @@ impl Controls {
             let extras = self.extras.get_or_insert_default();
             extras.queued_messages.note(&self.wire, bytes);
         }
-    }
-
-    /// How many messages the policy of the limit has dropped.
-    pub(crate) fn dropped(&self) -> u64 {
-        self.extras.as_ref().map_or(0, |extras| extras.dropped)
-    }
-
-    /// Counts messages that were dropped before they came to the session.
-    pub(crate) fn note_dropped(&mut self, messages: u32) {
-        self.extras.get_or_insert_default().dropped += u64::from(messages);
     }
 
     /// Closes the session for a message that exceeds the outbound limit.
@@ -322,10 +312,10 @@ impl Controls {
     }
 }
 
-/// Whether a message fits beside what is queued, where the limit is `bytes_max`.
-fn fits_in(wire: &Wire, payload_len: usize, bytes_max: usize) -> bool {
+/// Whether a message fits beside so many bytes that are queued, where the limit is `bytes_max`.
+fn fits_in(buffered: usize, payload_len: usize, bytes_max: usize) -> bool {
     let needed = payload_len + frame::HEADER_BYTES_MAX;
-    wire.buffered() <= bytes_max / 2 || wire.buffered() + needed <= bytes_max
+    buffered <= bytes_max / 2 || buffered + needed <= bytes_max
 }
 
 /// Whether a message of this kind is whole, and its bytes need no check.

@@ -11,6 +11,8 @@ use crate::outbound::wire::Wire;
 pub(super) struct QueuedMessages {
     /// The oldest first.
     runs: VecDeque<Run>,
+    /// The bytes of all runs.
+    bytes: usize,
     /// The bytes that were dropped. Positions count them as if they had been sent.
     dropped_bytes: u64,
 }
@@ -27,36 +29,42 @@ struct Run {
 impl QueuedMessages {
     /// Notes the message of so many bytes, its header included, that was queued last.
     pub(super) fn note(&mut self, wire: &Wire, bytes: usize) {
+        self.forget_begun(wire);
         let front = self.front(wire);
-        while self.runs.front().is_some_and(|run| run.start < front) {
-            self.runs.pop_front();
-        }
         let Some(start) = (front + wire.buffered() as u64).checked_sub(bytes as u64) else {
             return;
         };
         // A message is shorter than 4 GiB.
-        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let length = u32::try_from(bytes).unwrap_or(u32::MAX);
         if let Some(run) = self.runs.back_mut()
             && run.start + u64::from(run.bytes) == start
-            && run.bytes.saturating_add(bytes) <= RUN_BYTES_MAX
+            && run.bytes.saturating_add(length) <= RUN_BYTES_MAX
         {
-            run.bytes += bytes;
+            run.bytes += length;
             run.messages += 1;
+            self.bytes += length as usize;
         } else if start >= front {
             self.runs.push_back(Run {
                 start,
-                bytes,
+                bytes: length,
                 messages: 1,
             });
+            self.bytes += length as usize;
         }
     }
 
-    /// Drops the oldest messages until the queue `fits`, or none is left that may be dropped. Answers how many.
-    pub(super) fn drop_oldest(&mut self, wire: &mut Wire, fits: impl Fn(&Wire) -> bool) -> u64 {
+    /// Drops the oldest messages until a queue of so many bytes `fits`. Drops none where all of them would not be enough.
+    /// Answers how many.
+    pub(super) fn drop_oldest(&mut self, wire: &mut Wire, fits: impl Fn(usize) -> bool) -> u64 {
+        self.forget_begun(wire);
+        if !fits(wire.buffered().saturating_sub(self.bytes)) {
+            return 0;
+        }
         let mut dropped = 0;
-        while !fits(wire)
+        while !fits(wire.buffered())
             && let Some(run) = self.runs.pop_front()
         {
+            self.bytes -= run.bytes as usize;
             let at = run.start.checked_sub(self.front(wire));
             // A run that has begun to leave stays.
             if let Some(at) = at
@@ -67,6 +75,17 @@ impl QueuedMessages {
             }
         }
         dropped
+    }
+
+    /// Forgets the messages of which a byte has left, or is about to.
+    fn forget_begun(&mut self, wire: &Wire) {
+        let begun = self.front(wire) + wire.committed() as u64;
+        while let Some(run) = self.runs.front()
+            && run.start < begun
+        {
+            self.bytes -= run.bytes as usize;
+            self.runs.pop_front();
+        }
     }
 
     /// The position of the first byte in the queue.

@@ -21,10 +21,10 @@ use crate::sessions::prepared_message::Form;
 pub(crate) enum Reclaimed {
     /// Another thread is sending on the socket. It wakes the session when it is done.
     NotYet,
-    /// The socket is the session's again. Others have sent so many bytes.
-    Sent(u32),
-    /// Like `Sent`, and a rest may wait for [`take_rest`](Mailbox::take_rest).
-    SentAndRest(u32),
+    /// The socket is the session's again. `traffic` has the bytes that others have sent.
+    Yes,
+    /// Like `Yes`, and a rest may wait for [`take_rest`](Mailbox::take_rest).
+    WithRest,
 }
 
 /// The socket of a session that sleeps, for one send. A drop without one gives it back too.
@@ -45,7 +45,7 @@ impl Mailbox {
 
     /// Lets others send on `socket` in the session's place, until [`reclaim_wire`](Self::reclaim_wire).
     ///
-    /// The session has nothing queued, and closes the socket only after it has reclaimed it.
+    /// The session has nothing queued, has told `traffic` all its bytes, and closes the socket only after it has reclaimed it.
     pub(crate) fn offer_wire(&self, socket: RawFd, form: Form) {
         self.socket.store(socket, Ordering::Relaxed);
         self.form.store(form.bits(), Ordering::Relaxed);
@@ -54,18 +54,10 @@ impl Mailbox {
 
     /// Takes the socket back for the session.
     pub(crate) fn reclaim_wire(&self) -> Reclaimed {
-        let action = self.wire.meet(Event::Reclaim);
-        match action {
-            Action::Wait => return Reclaimed::NotYet,
-            Action::GoOn => return Reclaimed::Sent(0),
-            _ => {}
-        }
-        // No other thread counts now. A swap would take a lock of the bus for nothing.
-        let sent = self.sent_by_others.load(Ordering::Relaxed);
-        self.sent_by_others.store(0, Ordering::Relaxed);
-        match action {
-            Action::CollectRest => Reclaimed::SentAndRest(sent),
-            _ => Reclaimed::Sent(sent),
+        match self.wire.meet(Event::Reclaim) {
+            Action::Wait => Reclaimed::NotYet,
+            Action::CollectRest => Reclaimed::WithRest,
+            _ => Reclaimed::Yes,
         }
     }
 
@@ -103,9 +95,8 @@ impl Mailbox {
             return None;
         }
         let wire = BorrowedWire(self);
-        // A letter was posted before, and keeps its place. The count must not overflow.
-        let is_free = !self.has_post() && self.sent_by_others.load(Ordering::Relaxed) < SENT_MAX;
-        is_free.then_some(wire)
+        // A letter was posted before, and keeps its place.
+        (!self.has_post()).then_some(wire)
     }
 
     /// Puts the rest of several messages, or of one, in front of all letters, and wakes the session.
@@ -149,9 +140,6 @@ impl BorrowedWire<'_> {
             return false;
         };
         // Only the borrower counts.
-        let before = mailbox.sent_by_others.load(Ordering::Relaxed);
-        let sent = before.saturating_add(at_most_u32(length));
-        mailbox.sent_by_others.store(sent, Ordering::Relaxed);
         mailbox.traffic.add_bytes_out(length as u64);
         mailbox.traffic.add_messages_out(messages as u64);
         if length < frames.len() {
@@ -173,8 +161,6 @@ impl Drop for BorrowedWire<'_> {
 
 /// The call does not wait for room, and a lost connection is an error of it, and no signal.
 const AT_ONCE: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
-/// A session that has not counted so many bytes is woken to do so.
-const SENT_MAX: u32 = u32::MAX / 2;
 
 #[cfg(test)]
 #[path = "lending_tests.rs"]

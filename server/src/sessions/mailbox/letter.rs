@@ -20,8 +20,6 @@ pub(crate) enum Letter {
     /// Send the bytes that are left of what another thread began to send. It is always the first letter, and the
     /// session takes it before it does anything else.
     Rest(Box<[u8]>),
-    /// So many messages were dropped, because they found no room. It is the first letter, or stands behind the rest.
-    Dropped(u32),
 }
 
 /// Letters in the order posted. `None` until the first one.
@@ -35,17 +33,9 @@ impl Letter {
             Letter::Send(message) => message.plain().len(),
             Letter::Close { reason, .. } => reason.len(),
             Letter::Note(_) => 0,
-            Letter::Answer(_) | Letter::Dropped(_) => return 0,
+            Letter::Answer(_) => return 0,
             Letter::Rest(bytes) => bytes.len(),
         };
         size_of::<Letter>() + text
-    }
-
-    /// The number of messages that it says were dropped.
-    pub(super) fn dropped(&mut self) -> Option<&mut u32> {
-        match self {
-            Letter::Dropped(messages) => Some(messages),
-            _ => None,
-        }
     }
 }

@@ -62,6 +62,94 @@ fn nothing_that_is_published_comes_behind_a_message_that_did_not_fit() {
     assert_eq!(lengths(&letters), [100]);
 }
 
+/// A mailbox with messages of these lengths in it, of 4,000 bytes at most.
+fn filled(policy: OutboundPolicy, lengths: &[usize]) -> Mailbox {
+    let outbound = OutboundLimit {
+        bytes_max: 4_000,
+        policy,
+    };
+    let mailbox = Mailbox::new(1, Arc::from("chat"), 1, outbound);
+    for length in lengths {
+        mailbox.post(letter(*length)).unwrap();
+    }
+    mailbox
+}
+
+#[test]
+fn a_publication_that_cannot_fit_by_dropping_others_leaves_them() {
+    use OutboundPolicy::{DropNew, DropOldest};
+    // The limit is 4,000 bytes. What waits, what is published, and what waits then.
+    for (policy, waits, published, left) in [
+        (DropNew, &[1_500, 1_500][..], 1_500, &[1_500, 1_500][..]),
+        (DropOldest, &[1_500, 1_500], 1_500, &[1_500, 1_500]),
+        (DropOldest, &[1_000, 1_000, 1_000], 2_000, &[1_000, 2_000]),
+        (DropOldest, &[100, 100, 3_000], 3_800, &[3_800]),
+        (DropOldest, &[100, 100, 3_000], 4_000, &[100, 100, 3_000]),
+        (DropOldest, &[5_000], 100, &[100]),
+    ] {
+        let mailbox = filled(policy, waits);
+
+        mailbox.publish(&PreparedMessage::new(
+            crate::ws::frame::BINARY,
+            &vec![0; published],
+            false,
+        ));
+
+        let mut letters = None;
+        let post = mailbox.take(&mut letters, false).unwrap();
+        assert_eq!(lengths(&letters), left, "{waits:?} {published}");
+        assert!(!post.overflowed);
+        let dropped = waits.len() + 1 - left.len();
+        assert_eq!(mailbox.traffic.counts().messages_dropped, dropped as u64);
+    }
+}
+
+#[test]
+fn what_a_session_keeps_is_not_dropped_and_a_publication_that_needs_its_room_drops_nothing() {
+    let mailbox = filled(OutboundPolicy::DropOldest, &[2_000]);
+    let mut kept = None;
+    mailbox.take(&mut kept, true);
+    mailbox.post(letter(1_000)).unwrap();
+    let publish = |length| {
+        mailbox.publish(&PreparedMessage::new(
+            crate::ws::frame::BINARY,
+            &vec![0; length],
+            false,
+        ));
+    };
+
+    publish(2_500);
+    publish(1_500);
+
+    let mut letters = None;
+    mailbox.take(&mut letters, true);
+    assert_eq!(
+        (lengths(&kept), lengths(&letters)),
+        (vec![2_000], vec![1_500])
+    );
+    assert_eq!(mailbox.traffic.counts().messages_dropped, 2);
+}
+
+#[test]
+fn a_session_that_closes_or_is_over_misses_nothing() {
+    let message = PreparedMessage::new(crate::ws::frame::BINARY, &[0; 3_000], false);
+    for policy in [OutboundPolicy::DropNew, OutboundPolicy::DropOldest] {
+        let (closing, over) = (filled(policy, &[3_000]), filled(policy, &[3_000]));
+        closing.refuse_letters();
+        over.close();
+
+        for mailbox in [closing, over] {
+            mailbox.publish(&message);
+            mailbox.publish_to_full(&message);
+
+            let mut letters = None;
+            mailbox.take(&mut letters, false);
+            assert!(lengths(&letters).is_empty());
+            assert_eq!(mailbox.traffic.counts().messages_dropped, 0);
+        }
+    }
+}
+
 #[test]
 fn a_close_passes_behind_a_message_larger_than_the_limit() {
     let mailbox = mailbox(10);
