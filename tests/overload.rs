@@ -116,6 +116,10 @@ fn a_server_near_its_limit_of_memory_refuses_new_sessions_and_recovers() {
 fn a_server_whose_memory_is_spent_closes_sessions_until_it_is_not() {
     let (_site, server) = eats("[limits]\nmemory_bytes_max = 400000000\n");
     let mut eater = server.connect("/eats");
+    // Older than the others, and with most of a message.
+    let mut holder = Raw::open(&server, "/echo");
+    holder.send(&[frame(0x02, &[7; 800_000]), frame(0x89, b"come?")].concat());
+    assert_eq!(holder.frame().map(|(first, _)| first), Some(0x8a));
     let mut newest = Vec::new();
     for _ in 0..5 {
         newest.push(server.connect("/echo"));
@@ -125,5 +129,15 @@ fn a_server_whose_memory_is_spent_closes_sessions_until_it_is_not() {
 
     server.line(&["overload has changed", "level=close"]);
     assert_eq!(newest.pop().expect("the newest").close_code(), 1013);
-    server.line(&["session closed", "code=1013 cause=memory_bytes_max"]);
+    assert_eq!(holder.close_code(), 1013);
+    let first = server.line(&["session closed", "code=1013 cause=memory_bytes_max"]);
+    assert!(first.contains("session=2 "), "{first}");
+    let counted = |page: &str| {
+        let line = page
+            .lines()
+            .find(|line| line.starts_with("wshd_limits_hit_total{limit=\"memory_bytes_max\"}"));
+        line.is_some_and(|line| !line.ends_with(" 0"))
+    };
+    let ask = b"GET /.wshd/metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    assert!(counted(&server.exchange(ask)));
 }

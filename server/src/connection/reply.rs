@@ -357,7 +357,9 @@ impl Reply {
             Reply::Full(FullOf::Handler(limit)) => {
                 return format!("the handler's `{}` is reached", limit.key()).into();
             }
-            Reply::Full(FullOf::Memory) => "85 % of `memory_bytes_max` are taken",
+            Reply::Full(FullOf::Memory) => {
+                "85 % of the memory that the process may have are taken (`memory_bytes_max`)"
+            }
             Reply::Full(FullOf::Files) => "the limit of open files is reached",
             Reply::Full(FullOf::Comparisons) => {
                 "the password was not compared within `handshake_timeout_ms`"

@@ -73,11 +73,12 @@ fn look(shared: &Shared, used: u64, max: u64) -> OverloadLevel {
     level
 }
 
-/// Closes some of the sessions: first those for which most waits to be sent, and of others the newest.
+/// Closes some of the sessions: first those that hold most of messages that are incomplete or not sent, and of others the
+/// newest.
 fn close_some(shared: &Shared) {
     let mut open = shared.sessions.list(|_, _| true);
     let count = open.len().div_ceil(CLOSE_ONE_OF).min(CLOSE_AT_ONCE);
-    open.sort_unstable_by_key(|mailbox| (mailbox.queue_bytes(), mailbox.id));
+    open.sort_unstable_by_key(|mailbox| (mailbox.held_bytes(), mailbox.id));
     for mailbox in open.iter().rev().take(count) {
         mailbox.dismiss(Dismissal::OVERLOADED);
     }

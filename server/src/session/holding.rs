@@ -50,6 +50,7 @@ impl Session {
         if steps == before {
             return true;
         }
+        self.conn.controls.mailbox.note_held(steps);
         let may = self.conn.context.shared.held_memory.change(before, steps);
         if may || !self.state().is_open() {
             return true;

@@ -69,6 +69,11 @@ pub(crate) fn steps_of(bytes: usize) -> u16 {
     }
 }
 
+/// The most bytes that are counted as so many steps.
+pub(crate) fn bytes_of(steps: u16) -> u64 {
+    u64::from(steps) * STEP_BYTES
+}
+
 const STEP_BYTES: u64 = 64 * 1024;
 /// So many bytes of each session are not counted.
 const FREE_BYTES: usize = 16 * 1024;

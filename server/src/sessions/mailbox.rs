@@ -12,7 +12,7 @@ pub(crate) mod letter;
 mod wire_state;
 
 use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU16, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 
@@ -20,6 +20,7 @@ use self::letter::{Letter, Letters};
 use self::wire_state::WireState;
 use crate::config::{OutboundLimit, OutboundPolicy};
 use crate::runtime::wakes;
+use crate::sessions::held_memory::bytes_of;
 use crate::sessions::move_tracker::{Ask, MoveTracker};
 use crate::sessions::prepared_message::PreparedMessage;
 use crate::sessions::traffic::Traffic;
@@ -47,6 +48,8 @@ pub(crate) struct Mailbox {
     socket: AtomicI32,
     /// The bits of the [`Form`] in which the session sends publications, while `wire` lets others send.
     form: AtomicU32,
+    /// What the session is counted for in `sessions/held_memory`, in its steps.
+    held_steps: AtomicU16,
     /// What has passed between the session and its peer.
     pub(crate) traffic: Traffic,
     inner: Mutex<Inner>,
@@ -222,6 +225,7 @@ impl Mailbox {
             buffered: AtomicU32::new(0),
             socket: AtomicI32::new(-1),
             form: AtomicU32::new(0),
+            held_steps: AtomicU16::new(0),
             traffic: Traffic::default(),
             inner: Mutex::new(Inner {
                 generation: number_kept(generation),
@@ -311,6 +315,19 @@ impl Mailbox {
             mailbox: self,
             bytes,
         }
+    }
+
+    /// About how many bytes the session holds: of letters, and of its own messages that are incomplete or not sent.
+    pub(crate) fn held_bytes(&self) -> u64 {
+        let letters = self.lock().bytes;
+        let unsent = u64::from(self.buffered.load(Ordering::Relaxed));
+        let held = bytes_of(self.held_steps.load(Ordering::Relaxed));
+        u64::from(letters) + unsent.max(held)
+    }
+
+    /// Notes what the session is counted for in `sessions/held_memory`.
+    pub(crate) fn note_held(&self, steps: u16) {
+        self.held_steps.store(steps, Ordering::Relaxed);
     }
 
     /// The bytes that wait to be sent, of the session itself and of letters.

@@ -92,7 +92,7 @@ limits! {
             /// What compression may keep between two events, in all sessions together.
             deflate_contexts_bytes_max: usize = 256 * MIB, "bytes", 0..=TIB, AtOnce;
             /// What sessions hold of messages that are incomplete or not sent, all of them together, in bytes of more than 16 KiB
-            /// each. 0 is a quarter of the memory that there is.
+            /// each. What others have sent to a session counts once that has taken it. 0 is a quarter of the memory that there is.
             buffered_bytes_max: u64 = 0, "bytes", 0..=TIB, AtOnce;
             /// Memory of the process at which the server is overloaded. 0 is the limit of its control group, or none.
             memory_bytes_max: u64 = 0, "bytes", 0..=TIB, AtOnce;

@@ -151,6 +151,22 @@ fn a_session_that_closes_or_is_over_misses_nothing() {
 }
 
 #[test]
+fn a_session_holds_what_is_incomplete_what_is_not_sent_and_its_letters() {
+    let mailbox = filled(OutboundPolicy::Close, &[1_000]);
+    let letters = mailbox.queue_bytes();
+    assert_eq!(mailbox.held_bytes(), letters);
+
+    // What is not sent is in both counts.
+    mailbox.set_buffered(70_000);
+    assert_eq!(mailbox.held_bytes(), letters + 70_000);
+    mailbox.note_held(16);
+    assert_eq!(mailbox.held_bytes(), letters + (1 << 20));
+    mailbox.note_held(0);
+    mailbox.set_buffered(0);
+    assert_eq!(mailbox.held_bytes(), letters);
+}
+
+#[test]
 fn a_close_passes_behind_a_message_larger_than_the_limit() {
     let mailbox = mailbox(10);
     let (code, reason) = (1008, "slow".to_owned());
