@@ -68,10 +68,12 @@ impl Checks {
             p99,
             longest,
             longest_at,
+            bare_p99,
         } = probe;
         let figure = format!(
-            "prober: {echoes} echoes, {errors} errors, p99 {}, longest {} at {:.1} s",
+            "prober: {echoes} echoes, {errors} errors, p99 {} (of a bare echo {}), longest {} at {:.1} s",
             ms(p99),
+            ms(bare_p99),
             ms(longest),
             longest_at.as_secs_f64()
         );

@@ -25,7 +25,8 @@ struct Plan {
     seconds: u64,
 }
 
-pub(crate) fn run(lab: &Lab, checks: &mut Checks) -> Result<()> {
+/// Runs all attacks, or `only` those that are named.
+pub(crate) fn run(lab: &Lab, only: &[String], checks: &mut Checks) -> Result<()> {
     let long = Plan {
         idle: 10_000,
         slow_heads: 1_000,
@@ -65,7 +66,7 @@ pub(crate) fn run(lab: &Lab, checks: &mut Checks) -> Result<()> {
             Ok(())
         });
         let done = under_attack(&server, checks, |checks| {
-            attack(lab, &server, &plan, checks)
+            attack(lab, &server, &plan, only, checks)
         });
         is_over.store(true, Ordering::Relaxed);
         resting
@@ -96,77 +97,31 @@ pub(crate) fn run(lab: &Lab, checks: &mut Checks) -> Result<()> {
     Ok(())
 }
 
-/// Runs all attacks, each on a thread of its own. Tells what each found.
-fn attack(lab: &Lab, server: &Server, plan: &Plan, checks: &mut Checks) -> Result<()> {
-    let port = server.port;
-    let time = Duration::from_secs(plan.seconds);
+/// Runs the attacks, each on a thread of its own. Tells what each found.
+fn attack(
+    lab: &Lab,
+    server: &Server,
+    plan: &Plan,
+    only: &[String],
+    checks: &mut Checks,
+) -> Result<()> {
+    let attacks = attacks(lab, server, plan);
+    if let Some(unknown) = only
+        .iter()
+        .find(|it| !attacks.iter().any(|(name, _)| name == it))
+    {
+        let names: Vec<&str> = attacks.iter().map(|(name, _)| *name).collect();
+        return Err(format!(
+            "there is no attack `{unknown}`; they are {}",
+            names.join(", ")
+        )
+        .into());
+    }
     std::thread::scope(|scope| -> Result<()> {
-        let attacks = [
-            scope.spawn(move || -> Result<Finding> {
-                let swarm = Swarm::connected(port, plan.slow_heads)?;
-                let (first, last) = slow_heads::drip(swarm, Duration::from_secs(40))?;
-                let said = format!(
-                    "{} slow heads closed between {first:.1} and {last:.1} s",
-                    plan.slow_heads
-                );
-                Ok((said, last <= 21.0))
-            }),
-            scope.spawn(move || churn(port, plan)),
-            scope.spawn(move || {
-                let mut reading = Swarm::opened(port, "/echo", 1)?;
-                let mut deaf = Swarm::opened(port, "/echo", 1)?;
-                let flooded = pings::ping_for(&mut reading, &mut deaf, time)?;
-                Ok((format!("{} Pings", flooded.pings), true))
-            }),
-            scope.spawn(move || {
-                let filled = readers::fill(port, 100, time)?;
-                let said = format!(
-                    "{} MiB to 100 slow readers, {} let go",
-                    filled.published >> 20,
-                    filled.let_go
-                );
-                Ok((said, filled.let_go > 0))
-            }),
-            scope.spawn(move || {
-                let all = malformed::all();
-                let count = all.len();
-                let found = malformed::send(port, all)?;
-                let said = format!(
-                    "{count} malformed handshakes, {} with another answer {}",
-                    found.faults.len(),
-                    found.faults.join(", ")
-                );
-                Ok((said, found.faults.is_empty()))
-            }),
-            scope.spawn(move || {
-                let began = Instant::now();
-                for number in 1..=plan.hangups {
-                    server.signal(Signal::SIGHUP)?;
-                    let next = began + Duration::from_millis(10) * number;
-                    std::thread::sleep(next.saturating_duration_since(Instant::now()));
-                }
-                Ok((
-                    format!(
-                        "{} SIGHUPs in {:.1} s",
-                        plan.hangups,
-                        began.elapsed().as_secs_f64()
-                    ),
-                    true,
-                ))
-            }),
-            scope.spawn(move || {
-                let filler = server.inside("logs").join("filler");
-                logs::fill(&filler)?;
-                std::thread::sleep(time / 2);
-                std::fs::remove_file(&filler)?;
-                Ok((
-                    format!("the log's disk was full for {} s", plan.seconds / 2),
-                    true,
-                ))
-            }),
-            scope.spawn(move || run_out(lab, time)),
-        ];
-        for attack in attacks {
+        let is_asked_for = |name: &str| only.is_empty() || only.iter().any(|it| it == name);
+        let asked_for = attacks.into_iter().filter(|(name, _)| is_asked_for(name));
+        let running: Vec<_> = asked_for.map(|(_, attack)| scope.spawn(attack)).collect();
+        for attack in running {
             let (said, holds) = attack.join().map_err(|_| "an attack has panicked")??;
             checks.holds(said, holds);
         }
@@ -174,8 +129,82 @@ fn attack(lab: &Lab, server: &Server, plan: &Plan, checks: &mut Checks) -> Resul
     })
 }
 
+/// An attack, by its name.
+type Attack<'a> = (
+    &'static str,
+    Box<dyn FnOnce() -> Result<Finding> + Send + 'a>,
+);
+
 /// What an attack found, and whether it is as it should be.
 type Finding = (String, bool);
+
+fn attacks<'a>(lab: &'a Lab, server: &'a Server, plan: &'a Plan) -> Vec<Attack<'a>> {
+    let port = server.port;
+    let time = Duration::from_secs(plan.seconds);
+    let slow_heads = move || -> Result<Finding> {
+        let swarm = Swarm::connected(port, plan.slow_heads)?;
+        let (first, last) = slow_heads::drip(swarm, Duration::from_secs(40))?;
+        let said = format!(
+            "{} slow heads closed between {first:.1} and {last:.1} s",
+            plan.slow_heads
+        );
+        Ok((said, last <= 21.0))
+    };
+    let pings = move || {
+        let mut reading = Swarm::opened(port, "/echo", 1)?;
+        let mut deaf = Swarm::opened(port, "/echo", 1)?;
+        let flooded = pings::ping_for(&mut reading, &mut deaf, time)?;
+        Ok((format!("{} Pings", flooded.pings), true))
+    };
+    let readers = move || {
+        let filled = readers::fill(port, 100, time)?;
+        let said = format!(
+            "{} MiB to 100 slow readers, {} let go",
+            filled.published >> 20,
+            filled.let_go
+        );
+        Ok((said, filled.let_go > 0))
+    };
+    let malformed = move || {
+        let all = malformed::all();
+        let count = all.len();
+        let found = malformed::send(port, all)?;
+        let said = format!(
+            "{count} malformed handshakes, {} with another answer {}",
+            found.faults.len(),
+            found.faults.join(", ")
+        );
+        Ok((said, found.faults.is_empty()))
+    };
+    let hangups = move || {
+        let began = Instant::now();
+        for number in 1..=plan.hangups {
+            server.signal(Signal::SIGHUP)?;
+            let next = began + Duration::from_millis(10) * number;
+            std::thread::sleep(next.saturating_duration_since(Instant::now()));
+        }
+        let took = began.elapsed().as_secs_f64();
+        Ok((format!("{} SIGHUPs in {took:.1} s", plan.hangups), true))
+    };
+    let disk = move || {
+        let filler = server.inside("logs").join("filler");
+        logs::fill(&filler)?;
+        std::thread::sleep(time / 2);
+        std::fs::remove_file(&filler)?;
+        let said = format!("the log's disk was full for {} s", plan.seconds / 2);
+        Ok((said, true))
+    };
+    vec![
+        ("slow-heads", Box::new(slow_heads)),
+        ("churn", Box::new(move || churn(port, plan))),
+        ("pings", Box::new(pings)),
+        ("readers", Box::new(readers)),
+        ("malformed", Box::new(malformed)),
+        ("hangups", Box::new(hangups)),
+        ("disk", Box::new(disk)),
+        ("descriptors", Box::new(move || run_out(lab, time))),
+    ]
+}
 
 /// Opens and closes sessions, so many at a time.
 fn churn(port: u16, plan: &Plan) -> Result<Finding> {

@@ -131,21 +131,24 @@ fn path() -> PathBuf {
 
 const HEAD: &str = "# What hostile peers and bad luck do
 
-This page is written by a run of all tests, which takes about half an hour and wants a machine with nothing else to do:
+This page is written by a run of all tests, which takes about a quarter of an hour and wants a machine with nothing else to
+do. It runs as root, and needs `cc`, `prlimit` and `unshare`. The soak has an hour of its own.
 
 ```sh
-cargo run --profile dist -p abuse
-cargo run --profile dist -p abuse -- combined
-cargo run --profile dist -p abuse -- soak --minutes 60
+cargo run --profile dist --locked -p abuse -- all
+cargo run --profile dist --locked -p abuse -- soak --minutes 60
 ```
 
-Numbers behind `--` run only those tests, and change only their rows. `--short` runs less of everything and writes
-nothing. `--wshd PATH` takes a server that is built, with its plugins beside it. The exit status is 0 if every criterion
-holds.
+Numbers behind `--` run only those tests, and change only their rows; `combined` is the last row. `--short` runs less of
+everything and writes nothing. `--wshd PATH` takes a server that is built, with its plugins beside it. The exit status is 0
+if every criterion holds.
 
 Server, prober and attackers are processes of their own on one machine. The prober is a client that asks for an echo every
 100 ms: no error, and 99 of 100 answers within 50 ms. Attackers write their bytes themselves, without a library of
-WebSockets. Within 10 s of each attack, descriptors are back (5 %), resident memory too (8 MiB), and the log has no panic.
+WebSockets. They stand for other machines, so they get a processor when server and prober want none (nice 19). Beside each
+echo of the server the prober asks for one of a thread that does nothing else: *a bare echo*, which says what the wait for a
+processor of this machine has to do with a figure. Within 10 s of each attack, descriptors are back (5 %), resident memory
+too (8 MiB), and the log has no panic.
 
 ";
 const TABLE: &str = "
