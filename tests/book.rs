@@ -32,8 +32,13 @@ const CODE: &[(&str, &[&str], &[&str])] = &[
     ),
     (
         "c",
-        &["server/src/new/templates", "handlers/c", "tests/fixtures/c"],
-        &[".c"],
+        &[
+            "handlers/c",
+            "plugin-api/include",
+            "server/src/new/templates",
+            "tests/fixtures/c",
+        ],
+        &[".c", ".h"],
     ),
     (
         "cpp",
