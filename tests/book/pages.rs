@@ -37,6 +37,18 @@ pub(super) fn of_the_book() -> Vec<Page> {
     pages
 }
 
+/// The pages of the book, and the other papers for operators and authors.
+pub(super) fn for_users() -> Vec<Page> {
+    let others = [
+        "README.md",
+        "SECURITY.md",
+        "config/packages/README.md",
+        "handlers/README.md",
+    ];
+    let others = others.map(|path| Page::read(path.into()));
+    of_the_book().into_iter().chain(others).collect()
+}
+
 /// Every page below a folder that people read as it is.
 pub(super) fn below(folder: &str) -> Vec<Page> {
     let mut pages = Vec::new();
