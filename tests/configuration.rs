@@ -32,7 +32,7 @@ fn a_broken_configuration_is_shown_with_its_place_and_exits_with_78() {
         ),
         (
             "listen = \"9998x\"\n",
-            "wshd: config.toml:1:10: `listen` wants an address like `127.0.0.1:9998` or `tls:127.0.0.1:9999`, or a path like `unix:/run/wshd.sock`, found `9998x`\n  |\n1 | listen = \"9998x\"\n  |          ^^^^^^^\n",
+            "wshd: config.toml:1:10: `listen` wants an address like `127.0.0.1:9998` or `tls:127.0.0.1:9999`, or a path like `unix:/run/wshd.sock`, with `proxy:` before it where proxies connect, found `9998x`\n  |\n1 | listen = \"9998x\"\n  |          ^^^^^^^\n",
         ),
         (
             "[limits]\nfragments_max = \"many\"\n",

@@ -142,7 +142,7 @@ fn log_files_are_made_and_rotated_by_the_user() {
         return;
     };
     let site = site(
-        "listen = [\"unix:w.sock\"]\nuser = \"nobody\"\nlog_file = \"w.log\"\nlog_level = \"debug\"\nlog_file_bytes_max = 4096\n",
+        "listen = [\"unix:w.sock\"]\nuser = \"nobody\"\nadmin_socket = \"off\"\nlog_file = \"w.log\"\nlog_level = \"debug\"\nlog_file_bytes_max = 4096\n",
         unprivileged,
     );
     let server = Server::bare(&site).spawn();
@@ -279,7 +279,7 @@ fn a_user_that_cannot_be_is_no_start() {
     };
     // The log is the user's, so root makes no file in a directory that is not.
     let own = site(
-        "listen = [\"127.0.0.1:0\"]\nuser = \"nobody\"\nlog_file = \"w.log\"\n",
+        "listen = [\"127.0.0.1:0\"]\nuser = \"nobody\"\nadmin_socket = \"off\"\nlog_file = \"w.log\"\n",
         unprivileged,
     );
     chown(own.root(), Some(0), Some(0)).expect("root may");
@@ -295,7 +295,7 @@ fn a_user_that_cannot_be_is_no_start() {
     // Another user than root cannot become a third one.
     fs::write(
         own.root().join("config.toml"),
-        "user = \"daemon\"\nlisten = [\"127.0.0.1:0\"]\n",
+        "user = \"daemon\"\nadmin_socket = \"off\"\nlisten = [\"127.0.0.1:0\"]\n",
     )
     .expect("a file");
     let program = own.root().join("wshd");

@@ -131,12 +131,29 @@ fn carry_out(command: &OperatorCommand, client: &Client) -> Result<Outcome, NoAn
             let text = report::released(handler, &answer);
             Ok(Outcome::good(answer, text))
         }
-        OperatorAction::Close { session, close } => {
-            let reason = encoded(&close.reason);
-            let code = close.code;
-            let path = format!("/close?session={session}&code={code}&reason={reason}");
+        OperatorAction::Close {
+            session,
+            handler,
+            address,
+            close,
+        } => {
+            let mut path = format!(
+                "/close?code={}&reason={}",
+                close.code,
+                encoded(&close.reason)
+            );
+            let session = session.map(|session| session.to_string());
+            for (name, value) in [
+                ("session", &session),
+                ("handler", handler),
+                ("address", address),
+            ] {
+                if let Some(value) = value {
+                    path += &format!("&{name}={}", encoded(value));
+                }
+            }
             let answer = client.post(&path)?;
-            let text = format!("session {session} is told to close\n");
+            let text = report::closed(&answer);
             Ok(Outcome::good(answer, text))
         }
     }

@@ -55,6 +55,8 @@ pub use self::topics::{HistoryBounds, NamedHandler, TopicPolicy, Topics};
 pub use crate::auth::Auth;
 pub use crate::auth::access::Access;
 
+pub(crate) use self::fault::ThereAre;
+
 /// The known word that is closest to `word`, if it is close enough to be what was meant.
 pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     fault::nearest(word, known)

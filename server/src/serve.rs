@@ -386,7 +386,7 @@ fn relisten(listeners: Arc<Listeners>, tls: Arc<TlsSettings>) -> Relisten {
             }
         }
         match listeners.apply(config) {
-            Ok(_) => tls.set_has_listener(listeners.endpoints().iter().any(Endpoint::is_tls)),
+            Ok(()) => tls.set_has_listener(listeners.endpoints().iter().any(Endpoint::is_tls)),
             Err(error) => error!(
                 %error,
                 "the addresses stay as they were, until the configuration is read again"

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::sync::mpsc;
 use tracing::info;
 use wsh::close_codes::GOING_AWAY;
 
@@ -12,6 +13,7 @@ use super::connection::Answer;
 use crate::config;
 use crate::generation::Generation;
 use crate::reload::{Change, ReloadReport};
+use crate::sessions::inquiry::OperatorClose;
 
 impl Admin {
     /// Reads the configuration again and loads what has changed, or loads one handler anew, and says what became of it.
@@ -74,10 +76,10 @@ impl Admin {
     }
 
     /// Closes a session.
-    pub(super) fn close(&self, id: u64, code: u16, reason: &str) -> Answer {
+    pub(super) fn close(&self, id: u64, close: OperatorClose) -> Answer {
         let found = self.shared.sessions.find_any(id);
-        let sessions = &self.shared.sessions;
-        let is_there = found.filter(|mailbox| sessions.close_for_operator(mailbox, code, reason));
+        let (sessions, code) = (&self.shared.sessions, close.code);
+        let is_there = found.filter(|mailbox| sessions.close_for_operator(mailbox, close));
         match is_there {
             Some(mailbox) => {
                 let handler = &**mailbox.owner();
@@ -86,6 +88,64 @@ impl Admin {
             }
             None => Answer::fault(404, &format!("there is no session {id}")),
         }
+    }
+
+    /// Closes the sessions of a handler, of addresses or of both, some at a time, and says how many they are.
+    pub(super) async fn close_those(
+        &self,
+        handler: Option<String>,
+        close: OperatorClose,
+    ) -> Answer {
+        if let Some(name) = &handler
+            && self.server.router.listing().find(name).is_none()
+        {
+            return self.no_handler(name);
+        }
+        let sessions = &self.shared.sessions;
+        let listed = sessions.list(|owner, _| handler.as_deref().is_none_or(|it| it == owner));
+        let (mut closed, mut busy) = (0, 0);
+        for batch in listed.chunks(BATCH) {
+            let (told, mut answers) = mpsc::unbounded_channel();
+            let mut asked = 0;
+            for mailbox in batch {
+                let told = Some(told.clone());
+                let close = OperatorClose {
+                    told,
+                    ..close.clone()
+                };
+                asked += usize::from(sessions.close_for_operator(mailbox, close));
+            }
+            // Without it the end of the last session's answer ends the wait.
+            drop(told);
+            let deadline = tokio::time::Instant::now() + CLOSE_TIMEOUT;
+            let closed_before = closed;
+            while asked > 0 {
+                match tokio::time::timeout_at(deadline, answers.recv()).await {
+                    Ok(Some(is_meant)) => {
+                        asked -= 1;
+                        closed += usize::from(is_meant);
+                    }
+                    // The others have ended, or callbacks of theirs run.
+                    Ok(None) => break,
+                    Err(_) => {
+                        busy += asked;
+                        break;
+                    }
+                }
+            }
+            if closed > closed_before {
+                tokio::time::sleep(BATCH_PAUSE).await;
+            }
+        }
+        let (handler, code) = (handler.as_deref(), close.code);
+        info!(
+            handler,
+            sessions = closed,
+            busy,
+            code,
+            "an operator closes sessions"
+        );
+        Answer::good(json!({ "sessions": closed, "busy": busy, "code": code }))
     }
 
     /// Tells the sessions of a handler to close, in batches, until none is left.
@@ -100,7 +160,13 @@ impl Admin {
             for batch in open.chunks(BATCH) {
                 for mailbox in batch {
                     let sessions = &self.shared.sessions;
-                    sessions.close_for_operator(mailbox, GOING_AWAY, "");
+                    let close = OperatorClose {
+                        code: GOING_AWAY,
+                        reason: "".into(),
+                        of: None,
+                        told: None,
+                    };
+                    sessions.close_for_operator(mailbox, close);
                 }
                 tokio::time::sleep(BATCH_PAUSE).await;
             }
@@ -137,21 +203,11 @@ impl Admin {
             name.trim_start_matches('/'),
             names.iter().map(String::as_str),
         );
-        let hint = match (meant, names.is_empty()) {
-            (Some(meant), _) => format!("; did you mean `{meant}`?"),
-            (None, true) => "; there is none at all".to_owned(),
-            (None, false) => {
-                let few = names.iter().take(NAMES_SHOWN);
-                let few: Vec<String> = few.map(|name| format!("`{name}`")).collect();
-                let more = if names.len() > NAMES_SHOWN {
-                    " and more"
-                } else {
-                    ""
-                };
-                format!("; there are {}{more}", few.join(", "))
-            }
+        let hint = match meant {
+            Some(meant) => format!("did you mean `{meant}`?"),
+            None => config::ThereAre(&names).to_string(),
         };
-        Answer::fault(404, &format!("there is no handler `{name}`{hint}"))
+        Answer::fault(404, &format!("there is no handler `{name}`; {hint}"))
     }
 }
 
@@ -180,9 +236,9 @@ fn report_json(report: &ReloadReport) -> Value {
 const RELOAD_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long sessions that have not ended are told to close again.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long sessions may take to say whether they are meant. One whose callback runs says it later.
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 /// Sessions told to close at a time, so that their peers do not all come back at one moment.
 const BATCH: usize = 500;
 const BATCH_PAUSE: Duration = Duration::from_millis(100);
 const LATECOMERS: Duration = Duration::from_millis(500);
-/// How many names a sentence has.
-const NAMES_SHOWN: usize = 10;

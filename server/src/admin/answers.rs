@@ -10,12 +10,12 @@ use tokio::time::{Instant, timeout_at};
 
 use super::Admin;
 use super::connection::{Answer, Body};
-use super::request::{AdminRequest, SessionsWanted};
+use super::request::{AdminRequest, SessionsWanted, WhichSessions};
 use crate::connection::metrics_page;
 use crate::connection::snapshot::Snapshot;
 use crate::listing::Listed;
 use crate::process::machine;
-use crate::sessions::inquiry::SessionReport;
+use crate::sessions::inquiry::{OperatorClose, SessionReport};
 use crate::sessions::mailbox::Mailbox;
 use crate::sessions::registry::Registry;
 
@@ -48,10 +48,24 @@ impl Admin {
             AdminRequest::Quarantine { handler } => self.quarantine(&handler),
             AdminRequest::Release { handler } => self.release(&handler),
             AdminRequest::Close {
-                session,
+                which,
                 code,
                 reason,
-            } => self.close(session, code, &reason),
+            } => {
+                let close = |of| OperatorClose {
+                    code,
+                    reason: reason.into(),
+                    of,
+                    told: None,
+                };
+                match which {
+                    WhichSessions::One(session) => self.close(session, close(None)),
+                    WhichSessions::Those { handler, of } => {
+                        let close = close(of.map(Arc::new));
+                        self.close_those(handler, close).await
+                    }
+                }
+            }
         }
     }
 

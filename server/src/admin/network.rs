@@ -3,6 +3,7 @@
 //! It only tells, and takes no command. Browsers are kept from telling it to the pages of other sites: an answer is for hosts
 //! that always mean this machine, or that `hosts` lists, and for no request that a page of another origin makes.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -63,9 +64,14 @@ pub(crate) async fn run(admin: Arc<Admin>) {
 fn tell(listener: &OpenPort) {
     let address = listener.socket.local_addr().unwrap_or(listener.wanted);
     info!(%address, "admin page is served");
-    if !address.ip().to_canonical().is_loopback() {
+    if !is_of_this_machine(address.ip()) {
         warn!(%address, "the admin page is for everyone who can reach this address");
     }
+}
+
+/// Whether only programs on this machine reach an address.
+fn is_of_this_machine(address: IpAddr) -> bool {
+    address.to_canonical().is_loopback()
 }
 
 /// The next connection; none ever comes where nothing is listened on.
@@ -155,3 +161,25 @@ const SCRIPT: &str = include_str!("dashboard.js");
 const PLAIN: &str = "text/plain; charset=utf-8";
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_of_loopback_is_of_this_machine_in_whichever_form_it_is_written() {
+        for (address, expected) in [
+            ("127.0.0.1", true),
+            ("127.8.9.1", true),
+            ("::1", true),
+            ("::ffff:127.0.0.1", true),
+            ("0.0.0.0", false),
+            ("::", false),
+            ("::ffff:0.0.0.0", false),
+            ("192.0.2.7", false),
+        ] {
+            let parsed = address.parse().expect("an address");
+            assert_eq!(is_of_this_machine(parsed), expected, "{address}");
+        }
+    }
+}

@@ -3,6 +3,7 @@
 use percent_encoding::percent_decode_str;
 use wsh::{close_codes, rules};
 
+use crate::config::Networks;
 use crate::http::target::Target;
 
 /// What an operator asks for.
@@ -34,9 +35,20 @@ pub(crate) enum AdminRequest {
         handler: String,
     },
     Close {
-        session: u64,
+        which: WhichSessions,
         code: u16,
         reason: String,
+    },
+}
+
+/// Which sessions are closed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum WhichSessions {
+    One(u64),
+    /// Those of this handler whose peers have these addresses; `None` is all handlers, or all addresses. One of both is some.
+    Those {
+        handler: Option<String>,
+        of: Option<Networks>,
     },
 }
 
@@ -204,11 +216,7 @@ impl Fields {
     }
 
     fn close(&mut self) -> Result<AdminRequest, RequestFault> {
-        let session = self.number("session", u64::MAX)?;
-        let session = session.ok_or_else(|| RequestFault::Missing {
-            path: self.path.clone(),
-            wanted: "session",
-        })?;
+        let which = self.which()?;
         let code = self.number("code", u64::MAX)?;
         let code = code.unwrap_or(close_codes::GOING_AWAY.into());
         let reason = self.take("reason").unwrap_or_default();
@@ -227,10 +235,40 @@ impl Fields {
             });
         }
         Ok(AdminRequest::Close {
-            session,
+            which,
             code,
             reason,
         })
+    }
+
+    /// Which sessions are meant: one, or those of a handler, of an address or of both.
+    fn which(&mut self) -> Result<WhichSessions, RequestFault> {
+        if let Some(session) = self.number("session", u64::MAX)? {
+            return Ok(WhichSessions::One(session));
+        }
+        let handler = self.take("handler");
+        let of = match self.take("address") {
+            Some(found) => match Networks::of(&[&found]) {
+                Ok(of) => Some(of),
+                Err(fault) => {
+                    let wanted = fault.wanted();
+                    let name = "address";
+                    return Err(RequestFault::Value {
+                        name,
+                        wanted,
+                        found,
+                    });
+                }
+            },
+            None => None,
+        };
+        match (&handler, &of) {
+            (None, None) => Err(RequestFault::Missing {
+                path: self.path.clone(),
+                wanted: "session`, `handler` or `address",
+            }),
+            _ => Ok(WhichSessions::Those { handler, of }),
+        }
     }
 
     /// Fails if a field is left: a misspelt name must not mean all handlers.
@@ -263,9 +301,19 @@ mod tests {
         };
         let close = |session, code, reason: &str| {
             Ok(AdminRequest::Close {
-                session,
+                which: WhichSessions::One(session),
                 code,
                 reason: reason.to_owned(),
+            })
+        };
+        let those = |handler: Option<&str>, of: Option<&str>| {
+            Ok(AdminRequest::Close {
+                which: WhichSessions::Those {
+                    handler: handler.map(str::to_owned),
+                    of: of.map(|of| Networks::of(&[of]).expect("a network")),
+                },
+                code: 1001,
+                reason: String::new(),
             })
         };
         let codes = "`code` wants a code that may be sent: 1000 to 1003, 1007 to 1014 or 3000 to 4999, found";
@@ -316,7 +364,24 @@ mod tests {
                 Err("`/reload` wants POST, found GET".to_owned()),
             ),
             ("POST /drain", Err("`/drain` wants `handler`".to_owned())),
-            ("POST /close", Err("`/close` wants `session`".to_owned())),
+            ("POST /close?handler=chat", those(Some("chat"), None)),
+            (
+                "POST /close?address=10.0.0.0%2F8&handler=chat",
+                those(Some("chat"), Some("10.0.0.0/8")),
+            ),
+            ("POST /close?address=unix", those(None, Some("unix"))),
+            (
+                "POST /close?address=all",
+                Err("`address` wants `0.0.0.0/0` for every IPv4 address, `::/0` for every IPv6 address, found `all`".to_owned()),
+            ),
+            (
+                "POST /close?session=1&handler=chat",
+                Err("`/close` takes no `handler`".to_owned()),
+            ),
+            (
+                "POST /close",
+                Err("`/close` wants `session`, `handler` or `address`".to_owned()),
+            ),
             (
                 "POST /reload?handlr=chat",
                 Err("`/reload` takes no `handlr`".to_owned()),

@@ -53,6 +53,14 @@ pub(crate) struct QuarantineStatus {
     pub(crate) is_withdrawn: bool,
 }
 
+/// Why a session may not begin, and when a client may try again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NotLetIn {
+    pub(crate) after: Duration,
+    /// Whether the operator has taken the handler out of service. It has failed too often otherwise.
+    pub(crate) by_operator: bool,
+}
+
 /// The state of the breaker. It is closed while the handler is in service, as the breaker of an electric circuit is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Breaker {
@@ -112,6 +120,8 @@ enum BreakerOutcome {
     LetInFirst,
     /// The session is refused; it may try again after this time.
     Refused(Duration),
+    /// The session is refused, as long as the operator wants it.
+    RefusedByOperator,
     /// The handler is in service again.
     Closed,
     /// The handler is in service again, and the session is let in.
@@ -144,7 +154,7 @@ impl Breaker {
                 (closed, BreakerOutcome::Nothing)
             }
             (Breaker::Withdrawn, BreakerEvent::NewSession { .. }) => {
-                (Breaker::Withdrawn, BreakerOutcome::Refused(WITHDRAWN_RETRY))
+                (Breaker::Withdrawn, BreakerOutcome::RefusedByOperator)
             }
             (Breaker::Withdrawn, _) => (Breaker::Withdrawn, BreakerOutcome::Nothing),
             (_, BreakerEvent::Withdraw) => (Breaker::Withdrawn, BreakerOutcome::Withdrawn),
@@ -306,14 +316,21 @@ impl HandlerContext {
         self.quarantine.is_on.load(Ordering::Relaxed)
     }
 
-    /// Lets a session begin. The error is how long it is until one may.
-    pub(crate) fn let_in(&self) -> Result<(), Duration> {
+    /// Lets a session begin.
+    pub(crate) fn let_in(&self) -> Result<(), NotLetIn> {
         if !self.is_quarantined() {
             return Ok(());
         }
         let is_throttled = self.throttle.is_on();
         match self.happens(BreakerEvent::NewSession { is_throttled }) {
-            BreakerOutcome::Refused(after) => Err(after),
+            BreakerOutcome::Refused(after) => Err(NotLetIn {
+                after,
+                by_operator: false,
+            }),
+            BreakerOutcome::RefusedByOperator => Err(NotLetIn {
+                after: WITHDRAWN_RETRY,
+                by_operator: true,
+            }),
             _ => Ok(()),
         }
     }
@@ -423,7 +440,8 @@ impl HandlerContext {
             BreakerOutcome::Opened
             | BreakerOutcome::Nothing
             | BreakerOutcome::LetIn
-            | BreakerOutcome::Refused(_) => {}
+            | BreakerOutcome::Refused(_)
+            | BreakerOutcome::RefusedByOperator => {}
         }
         outcome
     }

@@ -15,11 +15,12 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread::Thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use self::idle_sleep::IdleSleep;
 pub(crate) use self::thread::start;
 use super::handler_context::HandlerContext;
+use crate::process::clock;
 use crate::runtime::wakes::{self, DeferredWakes};
 
 /// The callbacks of a plugin that the watchdog watches.
@@ -121,7 +122,7 @@ struct Slot {
     since: AtomicU64,
     /// The number of the sample after which a callback was last timed on this thread.
     timed_at: AtomicU64,
-    /// When the callback that is timed began, as [`nanos`] counts; 0 if the callback that runs is not timed.
+    /// When the callback that is timed began, as [`clock::nanos`] counts; 0 if the callback that runs is not timed.
     timed_since: AtomicU64,
     /// The value of `since` of the last callback that two samples saw, and when the first of them did.
     late: AtomicU64,
@@ -208,7 +209,7 @@ impl Slot {
     #[cold]
     fn begin_timing(&self, sample: u64) {
         self.timed_at.store(sample, Ordering::Relaxed);
-        self.timed_since.store(nanos(), Ordering::Relaxed);
+        self.timed_since.store(clock::nanos(), Ordering::Relaxed);
     }
 
     /// Records the time of the callback, if it is known.
@@ -223,7 +224,7 @@ impl Slot {
             began => began,
         };
         if let Some(context) = self.context() {
-            let elapsed = Duration::from_nanos(nanos().saturating_sub(began));
+            let elapsed = Duration::from_nanos(clock::nanos().saturating_sub(began));
             context.meters.callbacks.record(elapsed);
         }
     }
@@ -231,7 +232,7 @@ impl Slot {
     /// Notes that the callback that began after the sample `sample` is late, and was first seen so long ago.
     fn note_late(&self, sample: u64, age: Duration) {
         let ago = u64::try_from(age.as_nanos()).unwrap_or(u64::MAX);
-        let since = nanos().saturating_sub(ago).max(1);
+        let since = clock::nanos().saturating_sub(ago).max(1);
         self.late_since.store(since, Ordering::Relaxed);
         self.late.store(sample, Ordering::Release);
     }
@@ -278,12 +279,6 @@ thread_local! {
     static SLOT: Cell<Option<&'static Slot>> = const { Cell::new(None) };
 }
 
-/// The time since the first callback in nanoseconds, counted from 1.
-fn nanos() -> u64 {
-    let elapsed = FIRST.get_or_init(Instant::now).elapsed().as_nanos();
-    u64::try_from(elapsed).unwrap_or(u64::MAX).saturating_add(1)
-}
-
 /// Wakes the watchdog, if it still sleeps.
 #[cold]
 fn wake_up() {
@@ -307,6 +302,5 @@ static IDLE_SLEEP: IdleSleep = IdleSleep::new();
 #[cfg(test)]
 static IDLE_SLEEP: LazyLock<IdleSleep> = LazyLock::new(IdleSleep::new);
 /// When the first callback of the process was timed.
-static FIRST: OnceLock<Instant> = OnceLock::new();
 /// The watchdog's thread, to be woken.
 static WATCHDOG: OnceLock<Thread> = OnceLock::new();

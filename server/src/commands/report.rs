@@ -113,6 +113,13 @@ pub(super) fn handlers(handlers: &Value) -> String {
             let name = text(&handler["name"]);
             let _ = writeln!(page, "{name}: {}", crate::logging::on_one_line(why));
         }
+        if is_withdrawn(handler) {
+            let name = text(&handler["name"]);
+            let _ = writeln!(
+                page,
+                "{name}: an operator has taken it out of service; `wshd release {name}` lets new sessions begin again"
+            );
+        }
     }
     page
 }
@@ -126,13 +133,18 @@ fn state_of(handler: &Value) -> String {
     }
     let newest = &handler["generations"][0];
     let mut state = text(&newest["state"]).replace('_', " ");
-    if newest["quarantined_by"] == "operator" {
+    if is_withdrawn(handler) {
         state += " by the operator";
     }
     if !handler["refusal"].is_null() {
         state += ", newer file refused";
     }
     state
+}
+
+/// Whether an operator has taken the handler out of service.
+fn is_withdrawn(handler: &Value) -> bool {
+    handler["generations"][0]["quarantined_by"] == "operator"
 }
 
 /// The sessions on older generations than the one that serves.
@@ -248,6 +260,29 @@ pub(super) fn upgraded(answer: &Value) -> String {
         text(&answer["version"]),
         number(&answer["pid_before"]),
     )
+}
+
+/// Which sessions were told to close.
+pub(super) fn closed(answer: &Value) -> String {
+    if let Some(session) = answer["session"].as_u64() {
+        return format!("session {session} is told to close\n");
+    }
+    let counted = |name: &str| answer[name].as_u64().unwrap_or(0);
+    let mut page = match counted("sessions") {
+        1 => "1 session is told to close\n".to_owned(),
+        sessions => format!("{sessions} sessions are told to close\n"),
+    };
+    if counted("busy") > 0 {
+        let _ = writeln!(
+            page,
+            "{} in a callback or an opening handshake; when that ends, what is meant is closed",
+            match counted("busy") {
+                1 => "1 more is".to_owned(),
+                busy => format!("{busy} more are"),
+            }
+        );
+    }
+    page
 }
 
 pub(super) fn quarantined(handler: &str, answer: &Value) -> String {

@@ -387,22 +387,8 @@ impl fmt::Display for What {
                 known,
                 suggestion,
             } => {
-                write!(f, "{by} names handler `{name}`, which does not exist; ")?;
-                match known.as_slice() {
-                    [] => write!(f, "there are none")?,
-                    [only] => write!(f, "there is `{only}`")?,
-                    known => {
-                        let shown: Vec<_> = known
-                            .iter()
-                            .take(KNOWN_SHOWN)
-                            .map(|name| format!("`{name}`"))
-                            .collect();
-                        write!(f, "there are {}", shown.join(", "))?;
-                        if known.len() > KNOWN_SHOWN {
-                            write!(f, " and {} more", known.len() - KNOWN_SHOWN)?;
-                        }
-                    }
-                }
+                let there_are = ThereAre(known);
+                write!(f, "{by} names handler `{name}`, which does not exist; {there_are}")?;
                 did_you_mean(f, suggestion.as_deref())
             }
         }
@@ -426,6 +412,28 @@ fn did_you_mean(f: &mut fmt::Formatter<'_>, suggestion: Option<&str>) -> fmt::Re
     match suggestion {
         Some(suggestion) => write!(f, "; did you mean `{suggestion}`?"),
         None => Ok(()),
+    }
+}
+
+/// Says which handlers there are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ThereAre<'a>(pub(crate) &'a [String]);
+
+impl fmt::Display for ThereAre<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            [] => write!(f, "there are none"),
+            [only] => write!(f, "there is `{only}`"),
+            known => {
+                let shown = known.iter().take(KNOWN_SHOWN);
+                let shown: Vec<_> = shown.map(|name| format!("`{name}`")).collect();
+                write!(f, "there are {}", shown.join(", "))?;
+                match known.len().checked_sub(KNOWN_SHOWN) {
+                    None | Some(0) => Ok(()),
+                    Some(more) => write!(f, " and {more} more"),
+                }
+            }
+        }
     }
 }
 

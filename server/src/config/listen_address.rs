@@ -84,7 +84,7 @@ pub(super) enum NotAListenEntry {
 
 /// What `--server-host` wants, in words.
 pub(super) const LISTEN_ENTRY_WANTED: &str = "an address like `127.0.0.1`, `::1`, `0.0.0.0` or `localhost`, with or without a port and `tls:` before it, \
-     or a path like `unix:/run/wshd.sock`";
+     or a path like `unix:/run/wshd.sock`, with `proxy:` before it where proxies connect";
 /// What stands behind `unix:`, in words.
 pub(super) const UNIX_PATH_WANTED: &str =
     "the path of a file behind `unix:`, like `unix:/run/wshd.sock`";

@@ -222,7 +222,7 @@ const ORIGIN_WANTED: &str = "an origin as browsers write it, like `https://examp
 const HOST_NAME_WANTED: &str =
     "the name of a host without scheme and port, like `example.com` or `*.example.com`";
 /// What an entry of `listen` wants, in words.
-const LISTEN_WANTED: &str = "an address like `127.0.0.1:9998` or `tls:127.0.0.1:9999`, or a path like `unix:/run/wshd.sock`";
+const LISTEN_WANTED: &str = "an address like `127.0.0.1:9998` or `tls:127.0.0.1:9999`, or a path like `unix:/run/wshd.sock`, with `proxy:` before it where proxies connect";
 /// What `validation_host` wants, in words.
 pub(super) const ONE_HOST_WANTED: &str =
     "the name of a host or an address, without scheme and port, like `example.com`";

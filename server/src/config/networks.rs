@@ -44,7 +44,6 @@ impl Networks {
     /// # Errors
     ///
     /// The first text that is no entry.
-    #[cfg(any(test, fuzzing))]
     pub(crate) fn of(entries: &[&str]) -> Result<Networks, NotANetwork> {
         let mut networks = Networks::default();
         for entry in entries {
@@ -132,9 +131,9 @@ pub(super) fn networks(reader: &mut Reader<'_>, entry: FileEntry<'_>) -> Option<
             Some(text) => networks.add(text),
             None => Err(NotANetwork::new(None)),
         };
-        if let Err(NotANetwork { meant, is_all }) = added {
-            let wanted = if is_all { ALL_WANTED } else { WANTED };
-            reader.unwanted(FileEntry { value, ..entry }, wanted, meant.as_deref());
+        if let Err(fault) = added {
+            let meant = fault.meant.as_deref();
+            reader.unwanted(FileEntry { value, ..entry }, fault.wanted(), meant);
         }
     }
     networks.put_in_order();
@@ -156,6 +155,11 @@ impl NotANetwork {
             meant,
             is_all: false,
         }
+    }
+
+    /// What is wanted instead, in words.
+    pub(crate) fn wanted(&self) -> &'static str {
+        if self.is_all { ALL_WANTED } else { WANTED }
     }
 
     /// The fault of a text that has no address before a slash or its end.

@@ -15,6 +15,7 @@ use super::next_step::NextStep;
 use super::origin;
 use super::reply::{OriginRefusal, Reply};
 use super::request::HttpRequest;
+use crate::border::quarantine::NotLetIn;
 use crate::config::DecidedBy;
 use crate::generation::Generation;
 use crate::router::RouteMatch;
@@ -41,8 +42,7 @@ pub(super) fn begin(upgrade: UpgradeRequest<'_>) -> NextStep {
         Ok(checked) => checked,
         Err(reply) => return refuse(upgrade, reply),
     };
-    if let Err(after) = generation.context.let_in() {
-        let by_operator = generation.context.quarantine_status().is_withdrawn;
+    if let Err(NotLetIn { after, by_operator }) = generation.context.let_in() {
         return refuse(upgrade, Reply::Quarantined { after, by_operator });
     }
     let is_throttled = generation.context.throttle.is_on();

@@ -418,6 +418,9 @@ impl Reply {
                 "your address has as many connections as it may have now"
             }
             Reply::Full(_) => "no place for one more connection now",
+            Reply::Quarantined {
+                by_operator: true, ..
+            } => "the handler is taken out of service for now",
             Reply::Quarantined { .. } => "the handler is out of service",
             Reply::NoAnswer => "the handler gave no answer in time",
             Reply::Stopping => "the server stops",

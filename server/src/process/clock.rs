@@ -53,6 +53,12 @@ impl Moment {
     }
 }
 
+/// The time since the process began in nanoseconds, counted from 1.
+pub(crate) fn nanos() -> u64 {
+    let elapsed = START.elapsed().as_nanos();
+    u64::try_from(elapsed).unwrap_or(u64::MAX).saturating_add(1)
+}
+
 /// Stores the time. The watchdog calls it every few milliseconds until [`stop`].
 pub(crate) fn keep() {
     let ms = Moment::now().ms_since(Moment::ORIGIN);

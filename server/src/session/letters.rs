@@ -99,10 +99,18 @@ impl Session {
     /// Does what an operator wants. A Close overtakes the parts of a message, as the server's own does.
     #[cold]
     fn obey(&mut self, orders: OperatorOrders) {
-        if let Some((code, reason)) = orders.close {
-            let controls = &mut self.conn.controls;
-            // GONE: our Close frame is queued already.
-            let _ = controls.close(code.into(), &reason, Cause::OperatorClosed);
+        for close in orders.closes {
+            let address = self.about.peer.ip();
+            let is_meant = close.of.is_none_or(|of| of.contains(address));
+            if let Some(told) = close.told {
+                // The operator may have gone.
+                let _ = told.send(is_meant);
+            }
+            if is_meant {
+                let controls = &mut self.conn.controls;
+                // GONE: our Close frame is queued already.
+                let _ = controls.close(close.code.into(), &close.reason, Cause::OperatorClosed);
+            }
         }
         if let Some(report_to) = orders.report_to {
             // The operator may have gone.

@@ -5,10 +5,11 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::mpsc::UnboundedSender;
 
+use crate::config::Networks;
 use crate::sessions::mailbox::Mailbox;
 
 /// What an operator wants of a session. The latest question replaces one that is not answered.
@@ -16,8 +17,21 @@ use crate::sessions::mailbox::Mailbox;
 pub(crate) struct OperatorOrders {
     /// Where its report goes.
     pub(crate) report_to: Option<UnboundedSender<SessionReport>>,
-    /// The code and the reason of the Close frame, which were checked.
-    pub(crate) close: Option<(u16, String)>,
+    /// The first one that means the session counts.
+    pub(crate) closes: Vec<OperatorClose>,
+}
+
+/// A Close that an operator wants.
+#[derive(Clone, Debug)]
+pub(crate) struct OperatorClose {
+    /// The code of the Close frame, which was checked.
+    pub(crate) code: u16,
+    /// The reason, which was checked.
+    pub(crate) reason: Arc<str>,
+    /// Only sessions of peers with these addresses are meant; `None` is all.
+    pub(crate) of: Option<Arc<Networks>>,
+    /// Where a session says whether it is meant.
+    pub(crate) told: Option<UnboundedSender<bool>>,
 }
 
 /// The orders that sessions have not taken yet, by their ids. They lie here, and take no memory of other sessions.

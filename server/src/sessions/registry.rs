@@ -9,7 +9,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use crate::config::OutboundLimit;
 use crate::sessions::alarms::Alarms;
-use crate::sessions::inquiry::{OperatorOrders, Orders, SessionReport};
+use crate::sessions::inquiry::{OperatorClose, OperatorOrders, Orders, SessionReport};
 use crate::sessions::mailbox::{Mailbox, Undelivered};
 use crate::sessions::trace::{TraceId, Traces};
 use crate::sessions::traffic::{TrafficByHandler, TrafficCounts};
@@ -109,11 +109,10 @@ impl Registry {
             .give(mailbox, |orders| orders.report_to = Some(to))
     }
 
-    /// Has a session close for an operator, with a code and a reason that were checked. False if it is over.
-    pub(crate) fn close_for_operator(&self, mailbox: &Mailbox, code: u16, reason: &str) -> bool {
-        let close = (code, reason.to_owned());
+    /// Has a session close for an operator, if it is meant. False if it is over.
+    pub(crate) fn close_for_operator(&self, mailbox: &Mailbox, close: OperatorClose) -> bool {
         self.orders
-            .give(mailbox, |orders| orders.close = Some(close))
+            .give(mailbox, |orders| orders.closes.push(close))
     }
 
     /// Has the session's `wake` run after `ms` milliseconds. A later call replaces an earlier one.

@@ -178,11 +178,7 @@ fn what_an_operator_takes_out_of_service_comes_back_by_the_operator_only() {
             out.clone(),
             BreakerOutcome::Nothing,
         ),
-        (
-            &[Withdraw, session],
-            out,
-            BreakerOutcome::Refused(WITHDRAWN_RETRY),
-        ),
+        (&[Withdraw, session], out, BreakerOutcome::RefusedByOperator),
         (
             &[Withdraw, Release],
             serves.clone(),

@@ -72,10 +72,14 @@ pub enum OperatorAction {
         /// The handler's name.
         handler: String,
     },
-    /// Close a session.
+    /// Close a session, or several.
     Close {
-        /// Its id.
-        session: u64,
+        /// The id of the one that is meant.
+        session: Option<u64>,
+        /// Those of this handler.
+        handler: Option<String>,
+        /// Those of these addresses.
+        address: Option<String>,
         /// The Close frame.
         close: CloseText,
     },
@@ -105,7 +109,9 @@ impl OperatorCommand {
             "quarantine" => OperatorAction::Quarantine { handler: named() },
             "release" => OperatorAction::Release { handler: named() },
             "close" => OperatorAction::Close {
-                session: matches.get_one("session").copied().unwrap_or_default(),
+                session: matches.get_one("session").copied(),
+                handler: matches.get_one("of_handler").cloned(),
+                address: matches.get_one("address").cloned(),
                 close: CloseText {
                     code: matches.get_one("code").copied().unwrap_or_default(),
                     reason: matches.get_one("reason").cloned().unwrap_or_default(),
@@ -195,12 +201,27 @@ pub(super) fn commands() -> [Command; 10] {
             "",
         )
         .arg(handler(true, "The handler")),
-        command("close", "Close a session", "").args([
+        command(
+            "close",
+            "Close a session, or those of an address or a handler",
+            "`deny` keeps an address from connecting, and leaves open sessions alone: `--address` ends them. With --handler too, \
+             those of both are closed. It prints how many they are. No handler is taken out of service: `wshd drain` does that.",
+        )
+        .args([
             Arg::new("session")
-                .required(true)
+                .required_unless_present_any(["address", "of_handler"])
+                .conflicts_with_all(["address", "of_handler"])
                 .value_name("ID")
                 .value_parser(value_parser!(u64))
                 .help("The number of the session, as `wshd sessions` and the log print it"),
+            Arg::new("address")
+                .long("address")
+                .value_name("ADDRESS")
+                .help("Close the sessions of this address or network, like 192.0.2.7, 10.0.0.0/8, loopback or unix"),
+            Arg::new("of_handler")
+                .long("handler")
+                .value_name("HANDLER")
+                .help("Close the sessions of this handler"),
             Arg::new("code")
                 .long("code")
                 .value_name("CODE")

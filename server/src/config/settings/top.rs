@@ -186,7 +186,7 @@ pub(in crate::config) const TOP: &[Setting<ConfigDraft>] = &[
     },
     Setting {
         name: "deny",
-        about: "Let none of these addresses connect, even if `allow` has them",
+        about: "Let none of these addresses connect, even if `allow` has them; open sessions go on",
         default: Some("[]"),
         key: Some(Applies::NextConnection),
         flag: None,

@@ -237,7 +237,7 @@ fn a_wrong_command_line_says_what_is_wanted() {
         first(&["-H", "example.com"]),
         "error: invalid value 'example.com' for '--server-host <HOST>': wants an address like `127.0.0.1`, `::1`, \
          `0.0.0.0` or `localhost`, with or without a port and `tls:` before it, or a path like \
-         `unix:/run/wshd.sock`"
+         `unix:/run/wshd.sock`, with `proxy:` before it where proxies connect"
     );
     assert_eq!(
         first(&["-p", "65536"]),

@@ -133,17 +133,17 @@ impl Listeners {
     /// # Errors
     ///
     /// Something cannot be bound. All goes on as it was.
-    pub(crate) fn apply(&self, config: &Config) -> Result<bool, ListenError> {
+    pub(crate) fn apply(&self, config: &Config) -> Result<(), ListenError> {
         let mut state = self.lock();
         if matches!(state.accepting, Accepting::Ended) {
-            return Ok(false);
+            return Ok(());
         }
         let _runtime = self.runtime.enter();
-        let is_changed = state.listen(config, &self.runtime)?;
+        state.listen(config, &self.runtime)?;
         state.apply_settings(config);
         self.is_loopback_only
             .store(are_loopback(&state.open), Ordering::Relaxed);
-        Ok(is_changed)
+        Ok(())
     }
 
     /// The sockets, for another process that is to take the place of this one.
@@ -213,9 +213,8 @@ impl Listeners {
 }
 
 impl State {
-    /// Listens as the configuration says, with the sockets that are there and new ones. Returns whether something has
-    /// changed.
-    fn listen(&mut self, config: &Config, runtime: &Handle) -> Result<bool, ListenError> {
+    /// Listens as the configuration says, with the sockets that are there and new ones.
+    fn listen(&mut self, config: &Config, runtime: &Handle) -> Result<(), ListenError> {
         let open = self.open.iter().map(|it| &it.listener);
         let known: Vec<_> = open.chain(&self.spare).cloned().collect();
         let listen = endpoints(config, &known)?;
@@ -231,7 +230,7 @@ impl State {
         let is_kept = |it: &Listener| !is_used(it) && (it.is_of_systemd() || it.is_of_another());
         self.spare = known.into_iter().filter(is_kept).collect();
         let old = std::mem::take(&mut self.open);
-        let (mut old, mut is_changed): (Vec<_>, _) = (old.into_iter().map(Some).collect(), false);
+        let mut old: Vec<_> = old.into_iter().map(Some).collect();
         for listener in listeners {
             let mut next = OpenListener::of(listener);
             let has_socket_of = |it: &&mut Option<OpenListener>| {
@@ -248,7 +247,6 @@ impl State {
                     if let Some(before) = before {
                         before.end(ListenerEnd::AtOnce);
                     }
-                    is_changed = true;
                 }
             }
             self.open.push(next);
@@ -256,10 +254,9 @@ impl State {
         for gone in old.into_iter().flatten() {
             info!(address = %gone.listener.endpoint(), "not listening any more; its connections go on");
             gone.end(ListenerEnd::WhenEmpty);
-            is_changed = true;
         }
         self.missing = missing;
-        Ok(is_changed)
+        Ok(())
     }
 
     fn files(&self) -> impl Iterator<Item = &SocketFile> {
@@ -372,9 +369,8 @@ mod tests {
         while waits() {}
 
         config.listen_backlog = 8;
-        let is_changed = listeners.apply(&config).expect("it applies");
+        listeners.apply(&config).expect("it applies");
 
-        assert!(!is_changed, "the sockets are those of before");
         assert!(waits());
     }
 }

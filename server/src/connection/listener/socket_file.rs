@@ -6,6 +6,7 @@
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, ErrorKind};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -89,9 +90,9 @@ impl SocketFile {
 
     /// Gives the file this mode.
     pub(super) fn set_mode(&self, mode: u32) -> io::Result<()> {
-        match self.is_at(&self.path) {
-            true => fs::set_permissions(&self.path, Permissions::from_mode(mode)),
-            false => Ok(()),
+        match open_same(&self.path, self.identity)? {
+            Some(file) => set_mode_of(&file, &self.path, mode),
+            None => Ok(()),
         }
     }
 
@@ -104,14 +105,9 @@ impl SocketFile {
         if self.is_left() {
             return Ok(());
         }
-        // Looked at through the descriptor that is changed: in a directory of another user, another file may take the
-        // place of this one at any time.
-        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = open(&self.path, flags, Mode::empty()).map_err(|error| fault(error.into()))?;
-        let file = File::from(file);
-        if FileIdentity::of(&file.metadata().map_err(fault)?) != self.identity {
+        let Some(file) = open_same(&self.path, self.identity).map_err(fault)? else {
             return Ok(());
-        }
+        };
         let (user, group) = (Uid::from_raw(user), Gid::from_raw(group));
         let given = chownat(&file, "", Some(user), Some(group), AtFlags::EMPTY_PATH);
         given.map_err(|error| fault(error.into()))
@@ -151,9 +147,37 @@ pub(crate) fn bind(path: &Path, mode: u32, backlog: i32) -> Result<(Socket, Sock
         is_left: AtomicBool::new(false),
     };
     socket.listen(backlog)?;
-    fs::set_permissions(path, Permissions::from_mode(mode))?;
+    match open_same(path, file.identity)?.filter(|_| made.file_type().is_socket()) {
+        Some(opened) => set_mode_of(&opened, path, mode)?,
+        None => return Err(io::Error::other("another file has taken its place").into()),
+    }
     drop(lock);
     Ok((socket, file))
+}
+
+/// Opens what lies at `path`, without reading it; `None` if that is not this file.
+///
+/// It is changed through this descriptor: in a directory of another user, another file may take the place of this one at any
+/// time.
+fn open_same(path: &Path, identity: FileIdentity) -> io::Result<Option<File>> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = match open(path, flags, Mode::empty()) {
+        Err(Errno::NOENT) => return Ok(None),
+        file => File::from(file?),
+    };
+    let is_same = FileIdentity::of(&file.metadata()?) == identity;
+    Ok(is_same.then_some(file))
+}
+
+/// Gives an opened file this mode. Linux has a call for that only since 6.6, and /proc has always led to such a file.
+fn set_mode_of(file: &File, path: &Path, mode: u32) -> io::Result<()> {
+    let mode = Permissions::from_mode(mode);
+    let opened = format!("/proc/self/fd/{}", file.as_raw_fd());
+    match fs::set_permissions(opened, mode.clone()) {
+        // There is no /proc.
+        Err(error) if error.kind() == ErrorKind::NotFound => fs::set_permissions(path, mode),
+        set => set,
+    }
 }
 
 /// Keeps other servers from binding in this directory until the lock is dropped. Two that start at one moment would
