@@ -40,7 +40,7 @@ fn upgrade(server: &Server, path: &str, lines: &str) -> String {
     server.exchange(opening(path, lines).as_bytes())
 }
 
-pub(crate) fn upgrade_status(server: &Server, path: &str, lines: &str) -> u16 {
+fn upgrade_status(server: &Server, path: &str, lines: &str) -> u16 {
     status_of(&upgrade(server, path, lines))
 }
 

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 
-use crate::auth::{OF_TEST, basic, upgrade_status};
+use crate::auth::{OF_TEST, basic};
 use crate::harness::server::{Server, opening, status_of};
 use crate::harness::site::Site;
-use crate::harness::{eventually, within};
+use crate::harness::{eventually, patience, within};
 
 /// A hash of `tea` that takes half a second or more, by the reference implementation of Argon2.
 const SLOW: &str = "$argon2id$v=19$m=65536,t=16,p=1$y/Aj506G/7g8W6LrzUcdsA$MtJ/4G7kUDsZbfrelp3IwE3vNkxH4wEZGsY81EcKIrs";
@@ -30,6 +30,19 @@ fn server(limits: &str) -> (Site, Server) {
     site.write("config.toml", &config);
     let server = Server::builder(&site).start();
     (site, server)
+}
+
+/// The status of an opening handshake. Several comparisons of slow hashes may come before, each of which takes seconds on a
+/// machine with other work.
+#[track_caller]
+fn upgrade_status(server: &Server, path: &str, lines: &str) -> u16 {
+    let stream = server.raw();
+    let limit = Some(Duration::from_secs(110) * patience());
+    stream.set_read_timeout(limit).expect("a timeout");
+    status_of(&Server::exchange_over(
+        stream,
+        opening(path, lines).as_bytes(),
+    ))
 }
 
 /// Connects from 127.0.9.`last`.
