@@ -87,6 +87,41 @@ fn so_many_follow_that_answers_as_long_have_room() {
 }
 
 #[test]
+fn a_peer_that_sends_thousands_at_once_has_no_more_than_512_handled_before_others_have_their_turn()
+{
+    let (_site, server) = batches("", &[]);
+    let mut raw = Raw::open(&server, "/batches");
+    let (message, ping) = (frame(0x81, b"x"), frame(0x89, b""));
+
+    raw.send(&message.repeat(5000));
+    let mut noted = String::new();
+    while noted.len() < 5000 {
+        noted.push_str(&text(&mut raw));
+    }
+    let longest = noted.split('.').map(|batch| batch.len() + 1).max();
+    assert!(longest <= Some(512), "{longest:?}");
+
+    // Pings count, and nothing is lost or overtaken where a turn ends.
+    raw.send(
+        &[
+            ping.repeat(511),
+            message.repeat(3),
+            ping.repeat(1500),
+            message,
+        ]
+        .concat(),
+    );
+    let mut noted = String::new();
+    while noted.len() < 4 {
+        let (first, payload) = raw.frame().expect("an answer");
+        if first == 0x81 {
+            noted.push_str(&String::from_utf8(payload).expect("text"));
+        }
+    }
+    assert_eq!(noted, ".F..");
+}
+
+#[test]
 fn a_handler_that_does_not_ask_is_told_nothing() {
     let (_site, server) = batches("", &["-DSINGLY"]);
     let mut raw = Raw::open(&server, "/batches");

@@ -23,6 +23,7 @@ use std::task::{Context, Poll, ready};
 use self::deadlines::Deadlines;
 use self::holding::Holding;
 use self::migration::Migration;
+use self::receive::Unparsed;
 use self::teardown::Teardown;
 use crate::border::host_conn::HostConn;
 use crate::buffers::event_buffers::EventBuffers;
@@ -53,10 +54,9 @@ pub(crate) struct Session {
     owner: SessionOwner,
     conn: Box<HostConn>,
     decoder: Decoder,
-    /// Bytes that came and were not parsed: the start of a frame, or all that came while reading was off.
+    /// Bytes that came and were not parsed.
     unparsed: Buffer,
-    /// Whether `unparsed` may have a whole frame in it.
-    unparsed_has_frames: bool,
+    unparsed_kind: Unparsed,
     /// Letters that wait behind a message that is being sent in parts.
     waiting: Letters,
     /// What the peer's Close said, if it came before the handler was told of the end.
@@ -154,7 +154,10 @@ impl Session {
             owner,
             conn,
             decoder,
-            unparsed_has_frames: !early.is_empty(),
+            unparsed_kind: match early.is_empty() {
+                true => Unparsed::PartOfAFrame,
+                false => Unparsed::Frames,
+            },
             unparsed: early.into(),
             waiting: None,
             their_close: None,
@@ -219,6 +222,9 @@ impl Session {
                 self.controls().wire.flush();
                 self.controls().note_buffered();
                 self.controls().wire.return_output(&mut buffers.output);
+                if self.unparsed_kind == Unparsed::FramesForLater && self.reads() {
+                    break;
+                }
                 may_receive = false;
             } else if self.is_settled(cx) {
                 if !self.holding.is_nothing() && !self.count_held() {
@@ -243,7 +249,7 @@ impl Session {
 
     /// Ready when the socket may have bytes that are wanted.
     fn poll_input(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let is_wanted = !self.unparsed_has_frames && self.reads();
+        let is_wanted = !self.unparsed_kind.has_frames() && self.reads();
         if is_wanted && self.conn.controls.wire.poll_readable(cx).is_ready() {
             return Poll::Ready(());
         }
@@ -253,7 +259,7 @@ impl Session {
     /// Whether a turn has something to do besides input.
     fn has_work(&self) -> bool {
         self.registration.mailbox().has_post()
-            || self.unparsed_has_frames && self.reads()
+            || self.unparsed_kind.has_frames() && self.reads()
             || self.deadlines.is_due()
             || self.has_waiting() && !self.holds_letters()
             || self.conn.controls.is_drain_due()
@@ -310,11 +316,11 @@ impl Session {
         if self.has_waiting() {
             self.deliver_what_waits();
         }
-        if self.unparsed_has_frames && self.reads() {
+        if self.unparsed_kind.has_frames() && self.reads() {
             let mut unparsed = std::mem::take(&mut self.unparsed);
             self.receive_unparsed(&mut unparsed);
         }
-        if !self.unparsed_has_frames && self.reads() {
+        if !self.unparsed_kind.has_frames() && self.reads() {
             self.read_once(input);
         }
         if self.deadlines.take_due() {

@@ -6,6 +6,7 @@
 use tracing::debug;
 use wsh::close_codes::ABNORMAL;
 
+use super::receive::Unparsed;
 use super::{HandlerEnd, Session};
 use crate::border::calls::CallbackOutcome;
 use crate::buffers::pool::Buffer;
@@ -40,7 +41,7 @@ impl Session {
                 ClosingAction::StartDeadline => self.deadlines.start_closing(&self.conn.controls),
                 ClosingAction::DropInput => {
                     self.unparsed = Buffer::default();
-                    self.unparsed_has_frames = false;
+                    self.unparsed_kind = Unparsed::PartOfAFrame;
                 }
                 ClosingAction::ShutDown => self.controls().wire.finish(),
                 ClosingAction::AskHandler => self.ask_handler(),

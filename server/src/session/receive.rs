@@ -15,6 +15,24 @@ use crate::ws::closing::ClosingEvent;
 use crate::ws::decoder::{Decoder, DecoderStep, MessageKind, PayloadLocation};
 use crate::ws::frame;
 
+/// What lies in the bytes that a session has received and not parsed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unparsed {
+    /// Nothing, or less than a control frame.
+    PartOfAFrame,
+    /// What came while reading was off, or before the session.
+    Frames,
+    /// What is left of a receive of more frames than one turn may handle. Other sessions have their turn first.
+    FramesForLater,
+}
+
+impl Unparsed {
+    /// Whether there may be a whole frame.
+    pub(super) fn has_frames(self) -> bool {
+        self != Unparsed::PartOfAFrame
+    }
+}
+
 impl Session {
     /// Receives once, and handles what came.
     pub(super) fn read_once(&mut self, input: &mut [u8]) {
@@ -26,7 +44,7 @@ impl Session {
                 Received::Bytes(length) => {
                     self.deadlines.heard();
                     self.decoder.placed(length);
-                    self.receive_any(&mut [], 0);
+                    self.receive_any(&mut [], 0, FRAMES_PER_TURN);
                 }
                 Received::Nothing => {}
                 Received::End => self.meet(ClosingEvent::ConnectionLost, Cause::ConnectionLost),
@@ -56,24 +74,24 @@ impl Session {
         self.receive(unparsed);
     }
 
-    /// Handles every whole frame in `buffer`, and keeps the rest as unparsed. Nothing else is unparsed when
-    /// this is called.
+    /// Handles the whole frames in `buffer`, as many as a turn may, and keeps the rest as unparsed. Nothing else is
+    /// unparsed when this is called.
     #[inline(always)]
     fn receive(&mut self, buffer: &mut [u8]) {
-        let mut at = 0;
-        self.unparsed_has_frames = false;
-        self.deliver_whole(buffer, &mut at);
+        let (mut at, mut left) = (0, FRAMES_PER_TURN);
+        self.unparsed_kind = Unparsed::PartOfAFrame;
+        self.deliver_whole(buffer, &mut at, &mut left);
         if at < buffer.len() || self.decoder.has_placed() {
-            self.receive_any(buffer, at);
+            self.receive_any(buffer, at, left);
         } else {
             self.decoder.release();
             self.deadlines.note_message(false);
         }
     }
 
-    /// Handles every whole frame in `buffer` from `at`, of whatever kind.
+    /// Handles whole frames in `buffer` from `at`, of whatever kind, at most as many as are `left` of the turn.
     #[inline(never)]
-    fn receive_any(&mut self, buffer: &mut [u8], mut at: usize) {
+    fn receive_any(&mut self, buffer: &mut [u8], mut at: usize, mut left: u64) {
         let mut pongs = Pongs::default();
         let mut batch = Batch::default();
         while self.state().is_parsing() {
@@ -82,15 +100,20 @@ impl Session {
                 break;
             }
             if self.state().is_open() && !self.may_deliver() {
-                self.unparsed_has_frames = true;
+                self.unparsed_kind = Unparsed::Frames;
                 break;
             }
+            if left == 0 {
+                self.unparsed_kind = Unparsed::FramesForLater;
+                break;
+            }
+            left -= 1;
             match self.decoder.step(buffer, &mut at) {
                 Ok(DecoderStep::Starved) => break,
-                Ok(step) => self.take_step(step, (&*buffer, at), &mut pongs, &mut batch),
+                Ok(step) => self.take_step(step, (&*buffer, at, left), &mut pongs, &mut batch),
                 Err(violation) => self.take_violation(violation),
             }
-            self.deliver_more(buffer, &mut at);
+            self.deliver_more(buffer, &mut at, &mut left);
         }
         if let Some(payload) = pongs.latest {
             // The latest Ping stands for the others (RFC 6455 §5.5.3).
@@ -111,8 +134,8 @@ impl Session {
 
     /// Like `deliver_whole`, as a function of its own: here the call costs little beside what came before.
     #[inline(never)]
-    fn deliver_more(&mut self, buffer: &mut [u8], at: &mut usize) {
-        self.deliver_whole(buffer, at);
+    fn deliver_more(&mut self, buffer: &mut [u8], at: &mut usize, left: &mut u64) {
+        self.deliver_whole(buffer, at, left);
     }
 
     /// Hands whole plain messages to the handler, one after another, until something else comes. Nearly
@@ -121,7 +144,7 @@ impl Session {
     // It is `call` written out for many messages in a row. The compiler would leave a closure as large as
     // this a function of its own, which would cost each receive some 70 instructions.
     #[inline(always)]
-    fn deliver_whole(&mut self, buffer: &mut [u8], at: &mut usize) {
+    fn deliver_whole(&mut self, buffer: &mut [u8], at: &mut usize, left: &mut u64) {
         if !self.state().is_open() || !self.decoder.is_between_messages() {
             return;
         }
@@ -132,12 +155,12 @@ impl Session {
             return;
         };
         if delivery.takes_batches() {
-            let outcome = deliver_batches(&self.decoder, &mut delivery, buffer, at);
+            let outcome = deliver_batches(&self.decoder, &mut delivery, buffer, at, left);
             drop(delivery);
             return self.follow_answer(outcome);
         }
         if delivery.is_timed() {
-            let outcome = deliver_one(&self.decoder, &mut delivery, buffer, at);
+            let outcome = deliver_one(&self.decoder, &mut delivery, buffer, at, left);
             drop(delivery);
             return self.follow_answer(outcome);
         }
@@ -145,6 +168,7 @@ impl Session {
         let half = delivery.conn.controls.half();
         let mut messages = 0;
         while *at < buffer.len()
+            && messages < *left
             && let Some(bytes_max) = delivery.conn.controls.answer_bytes_max(half)
             && let Some((kind, place)) = self.decoder.whole_message(buffer, at, bytes_max)
         {
@@ -156,6 +180,7 @@ impl Session {
                 break;
             }
         }
+        *left -= messages;
         delivery.count_messages(messages);
         drop(delivery);
         self.follow_answer(outcome);
@@ -165,7 +190,7 @@ impl Session {
     fn take_step(
         &mut self,
         step: DecoderStep,
-        (buffer, at): (&[u8], usize),
+        (buffer, at, left): (&[u8], usize, u64),
         pongs: &mut Pongs,
         batch: &mut Batch,
     ) {
@@ -189,11 +214,11 @@ impl Session {
                 };
                 let bits = match last {
                     false => abi::MORE,
-                    true if instance.takes_batches() => {
+                    true if instance.takes_batches() && left > 0 => {
                         let half = conn.controls.half();
                         let bytes_max = conn.controls.answer_bytes_max(half).unwrap_or(0);
-                        batch.followed(payload.len(), bytes_max, |left| {
-                            decoder.is_followed(buffer, at, left)
+                        batch.followed(payload.len(), bytes_max, |bytes_left| {
+                            decoder.is_followed(buffer, at, bytes_left)
                         })
                     }
                     true => 0,
@@ -211,32 +236,39 @@ impl Session {
 }
 
 /// Hands whole plain messages to a handler that takes batches: each message says whether another one follows.
-/// A batch is no longer than what a handler can answer at its end without running over the outbound limit.
+/// A batch is no longer than what a handler can answer at its end without running over the outbound limit, and ends with
+/// the turn.
 #[inline(never)]
 fn deliver_batches(
     decoder: &Decoder,
     delivery: &mut Delivery<'_>,
     buffer: &mut [u8],
     at: &mut usize,
+    left: &mut u64,
 ) -> CallbackOutcome {
     let half = delivery.conn.controls.half();
     let mut batch = Batch::default();
     let mut messages = 0;
     let mut outcome = CallbackOutcome::Continue;
     while *at < buffer.len()
+        && messages < *left
         && let Some(bytes_max) = delivery.conn.controls.answer_bytes_max(half)
         && let Some((kind, place)) = decoder.whole_message(buffer, at, bytes_max)
     {
-        let followed = batch.followed(place.len(), bytes_max, |left| {
-            decoder.is_followed(buffer, *at, left)
-        });
         messages += 1;
+        let followed = match messages < *left {
+            true => batch.followed(place.len(), bytes_max, |bytes_left| {
+                decoder.is_followed(buffer, *at, bytes_left)
+            }),
+            false => 0,
+        };
         outcome = delivery.message(abi_kind(kind) | followed, &buffer[place]);
         if outcome != CallbackOutcome::Continue || !delivery.conn.controls.closing.state().is_open()
         {
             break;
         }
     }
+    *left -= messages;
     delivery.count_messages(messages);
     outcome
 }
@@ -249,12 +281,15 @@ fn deliver_one(
     delivery: &mut Delivery<'_>,
     buffer: &mut [u8],
     at: &mut usize,
+    left: &mut u64,
 ) -> CallbackOutcome {
     let half = delivery.conn.controls.half();
     if let Some(bytes_max) = delivery.conn.controls.answer_bytes_max(half)
         && *at < buffer.len()
+        && *left > 0
         && let Some((kind, place)) = decoder.whole_message(buffer, at, bytes_max)
     {
+        *left -= 1;
         delivery.count_messages(1);
         return delivery.message(abi_kind(kind), &buffer[place]);
     }
@@ -314,5 +349,8 @@ impl Pongs {
     }
 }
 
+/// The frames that are handled before other sessions have their turn. Bytes are no measure: a receive of 64 KiB has one
+/// frame, or ten thousand.
+const FRAMES_PER_TURN: u64 = 512;
 /// The number of Pings that are answered one by one in a readiness event.
 const PONGS_PER_EVENT: usize = 32;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tracing::{debug, error};
 
+use super::receive::Unparsed;
 use super::{HandlerEnd, Session};
 use crate::buffers::pool::Buffer;
 
@@ -64,7 +65,7 @@ impl Session {
         controls.deflation = None;
         self.decoder.clear();
         self.unparsed = Buffer::default();
-        self.unparsed_has_frames = false;
+        self.unparsed_kind = Unparsed::PartOfAFrame;
         self.waiting = None;
         if let Some(guard) = &mut self.guard {
             guard.give_up_permits();
