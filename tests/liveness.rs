@@ -186,6 +186,16 @@ fn a_message_that_never_ends_is_ended_and_a_slow_one_that_goes_on_is_not() {
         assert_eq!((first, &body[..2]), (0x88, &1008u16.to_be_bytes()[..]));
     }
 
+    // Messages that each end in time may be cut anywhere.
+    let mut cut = Raw::open(&server, "/echo");
+    let message = frame(0x81, b"hello");
+    cut.send(&message[..4]);
+    for _ in 0..8 {
+        std::thread::sleep(Duration::from_millis(100));
+        cut.send(&[&message[4..], &message[..4]].concat());
+        assert_eq!(cut.frame(), Some((0x81, b"hello".to_vec())));
+    }
+
     // This server takes a message that comes in two parts in time.
     let mut prompt = Raw::open(&server, "/echo");
     for message in [frame(0x01, b"hel"), frame(0x80, b"lo")] {

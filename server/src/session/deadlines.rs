@@ -54,6 +54,11 @@ impl Deadlines {
         self.has_moved |= self.life.note_message(is_incomplete, Moment::recent);
     }
 
+    /// Notes that a message has ended, so that one that is incomplete now is another one.
+    pub(super) fn note_message_end(&mut self) {
+        self.life.note_message_end(Moment::recent);
+    }
+
     /// Gives the closing handshake, or the wait for the end of the connection, its time from now on.
     pub(super) fn start_closing(&mut self, controls: &Controls) {
         self.life.start_closing(Moment::now(), &timeouts(controls));

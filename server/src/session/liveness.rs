@@ -147,6 +147,15 @@ impl Liveness {
         is_incomplete
     }
 
+    /// Begins the time of an incomplete message anew, because the message that it was given to has ended. A deadline that
+    /// comes too early is looked at, and is not over then.
+    #[inline]
+    pub(super) fn note_message_end(&mut self, now: impl FnOnce() -> Moment) {
+        if let Some(began) = &mut self.message_began {
+            *began = now();
+        }
+    }
+
     /// Gives the closing handshake, or the wait for the end of the connection, its time from now on.
     pub(super) fn start_closing(&mut self, now: Moment, timeouts: &Timeouts) {
         self.message_began = None;

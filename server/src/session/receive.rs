@@ -94,6 +94,7 @@ impl Session {
     fn receive_any(&mut self, buffer: &mut [u8], mut at: usize, mut left: u64) {
         let mut pongs = Pongs::default();
         let mut batch = Batch::default();
+        let mut has_ended_one = at > 0;
         while self.state().is_parsing() {
             if at == buffer.len() && !self.decoder.has_placed() {
                 self.decoder.release();
@@ -113,6 +114,7 @@ impl Session {
                 Ok(step) => self.take_step(step, (&*buffer, at, left), &mut pongs, &mut batch),
                 Err(violation) => self.take_violation(violation),
             }
+            has_ended_one |= !self.decoder.is_in_message();
             self.deliver_more(buffer, &mut at, &mut left);
         }
         if let Some(payload) = pongs.latest {
@@ -123,6 +125,9 @@ impl Session {
             let is_incomplete = at < buffer.len() || self.decoder.is_in_message();
             if is_incomplete {
                 self.holding.note();
+            }
+            if has_ended_one {
+                self.deadlines.note_message_end();
             }
             self.deadlines.note_message(is_incomplete);
         }
