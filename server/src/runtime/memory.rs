@@ -135,12 +135,13 @@ const PATIENCE: Duration = Duration::from_millis(50);
 /// The time between two looks. A look costs some microseconds.
 const LOOK: Duration = Duration::from_secs(2);
 /// One look of this many counts the free bytes. The C library visits each free piece for that, which takes
-/// some milliseconds where thousands of sessions are open, and allocations wait for it.
-const LOOKS_A_COUNT: u32 = 5;
+/// some milliseconds where thousands of sessions are open, and allocations wait for it. What a crowd leaves behind is seen by
+/// two counts, and so within eight seconds.
+const LOOKS_A_COUNT: u32 = 2;
 /// While connections stay, the memory that they free is given back at most this often. They are likely to
 /// need it again, and fresh pages cost time.
-const PAUSE: Duration = Duration::from_secs(30);
-const UNUSED_BYTES: usize = 8 * 1024 * 1024;
+const PAUSE: Duration = Duration::from_secs(5);
+const UNUSED_BYTES: usize = 4 * 1024 * 1024;
 
 #[cfg(test)]
 mod tests {
