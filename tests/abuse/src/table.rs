@@ -130,7 +130,7 @@ pub(crate) fn cases() -> Vec<Case> {
         case(27, "10,000 idle connections", "4 KiB of memory each; a hundredth of a processor",
             Run(crowds::idle), &["cargo run --profile dist -p bench -- gate", "cargo run --profile dist -p bench -- tls"]),
         case(28, "256 descriptors, 400 clients, 30 s",
-            "less than a tenth of a processor; sessions echo; new ones within 1 s of free descriptors; at most a line a second, and 20 of refusals",
+            "less than a tenth of a processor; sessions echo; new ones within 1 s of free descriptors; at most a line a second",
             Run(descriptors::run_out), &["few_descriptors_leave_handlers_sessions_and_new_connections_as_they_are", "silent_connections_at_256_descriptors_cost_no_handler"]),
         case(29, "TLS: a ClientHello in pieces, an end in the handshake, silence, no name, a wrong name, a replaced certificate",
             "no panic; closed within 10 s; a new certificate for new connections only; a bad one keeps the old",

@@ -33,21 +33,16 @@ pub(crate) fn run_out(lab: &Lab, checks: &mut Checks) -> Result<()> {
         let took = began.elapsed().as_secs_f64();
         let share = 100.0 * (server.usage()?.cpu - before).as_secs_f64() / took;
         let log = server.log();
-        let new = || {
-            log.lines()
-                .skip(lines)
-                .filter(|it| !it.contains("session closed"))
-        };
-        let refusals = new().filter(|it| it.contains("refused")).count();
-        let others = new().count() - refusals;
+        let new = log.lines().skip(lines);
+        let told = new.filter(|it| !it.contains("session closed")).count();
         checks.note(format!(
             "{} clients, {} sessions, {} came again",
             CLIENTS, crowd.sessions, crowd.again
         ));
         checks.holds(format!("{share:.1} % of a processor"), share < 10.0);
         checks.holds(
-            format!("{others} lines of the log in {seconds} s besides {refusals} of refusals"),
-            others <= seconds && refusals <= (REFUSALS_A_SECOND + 1) * (seconds + 1),
+            format!("{told} lines of the log in {seconds} s"),
+            told <= seconds + 1,
         );
         drop(crowd);
         let freed = Instant::now();
@@ -113,5 +108,3 @@ impl Crowd {
 }
 
 const CLIENTS: usize = 400;
-/// Refused handshakes have so many lines a second, and one that counts the others.
-const REFUSALS_A_SECOND: usize = 20;
