@@ -54,6 +54,25 @@ impl Drop for Buffer {
     }
 }
 
+/// Moves bytes that are about to outgrow their memory into a large buffer that nothing uses, and that has room for more, but
+/// for no more than `bytes_max` in all. False where there is none: then they are left as they are.
+pub(crate) fn grow(bytes: &mut Vec<u8>, bytes_max: usize) -> bool {
+    if bytes.capacity() < LARGE_BYTES_LEAST {
+        return false;
+    }
+    let has_room = |it: &Vec<u8>| it.capacity() > bytes.capacity() && it.capacity() <= bytes_max;
+    let larger = LARGE.try_lock().ok().and_then(|mut pool| {
+        let newest = pool.iter().rposition(has_room)?;
+        Some(pool.remove(newest))
+    });
+    let Some(mut larger) = larger else {
+        return false;
+    };
+    larger.extend_from_slice(bytes);
+    give_back(std::mem::replace(bytes, larger));
+    true
+}
+
 /// Frees the buffers that the calling thread keeps.
 pub(crate) fn forget_small() {
     drop(SMALL.take());
@@ -159,5 +178,24 @@ mod tests {
         drop(Buffer::from(vec![0; LARGE_BYTES_MAX + 1]));
         assert_eq!(kept(), 0);
         assert!(Buffer::small().capacity() == 0);
+    }
+
+    #[test]
+    fn what_outgrows_its_memory_moves_into_a_large_buffer_that_nothing_uses() {
+        let mut short = vec![7; 10];
+        assert!(
+            !grow(&mut short, LARGE_BYTES_MAX),
+            "small ones grow by themselves"
+        );
+
+        // Other tests use the large ones, too.
+        let mut bytes = vec![7; LARGE_BYTES_LEAST];
+        let has_moved = (0..10_000).any(|_| {
+            drop(Buffer::from(Vec::with_capacity(LARGE_BYTES_MAX)));
+            grow(&mut bytes, LARGE_BYTES_MAX)
+        });
+        assert!(has_moved);
+        assert_eq!(bytes, [7; LARGE_BYTES_LEAST]);
+        assert!(bytes.capacity() > LARGE_BYTES_LEAST);
     }
 }

@@ -4,6 +4,7 @@ use flate2::{Decompress, FlushDecompress, Status};
 
 use super::budget::BudgetShare;
 use super::pool;
+use crate::buffers;
 use crate::ws::violation::Violation;
 
 /// Inflates the messages of one session, piece by piece.
@@ -197,9 +198,12 @@ impl Inflation {
         };
         self.is_inside = true;
         loop {
-            if output.len() == output.capacity() {
-                let more = output.len().max(OUTPUT_BYTES_LEAST);
-                let more = more.min(left.saturating_add(1));
+            let room = left.saturating_add(1);
+            // Fresh pages cost more than what is inflated into them.
+            if output.len() == output.capacity()
+                && !buffers::pool::grow(output, output.len().saturating_add(room))
+            {
+                let more = output.len().max(OUTPUT_BYTES_LEAST).min(room);
                 // A long message must not end the process, where the system has no memory for it.
                 let reserved = output.try_reserve_exact(more);
                 reserved.map_err(|_| Violation::TooBig)?;
