@@ -13,6 +13,7 @@ use tungstenite::{Error, Message};
 
 use crate::harness::client::{Client, Raw, Steady};
 use crate::harness::client_frame::frame;
+use crate::harness::compile::unruly;
 use crate::harness::server::{Builder, Server, opening, status_of};
 use crate::harness::site::Site;
 use crate::harness::tls::Tls;
@@ -348,6 +349,27 @@ fn signals_for_a_process_that_has_just_been_started_to_take_over_do_not_end_it()
     server.line(&["reading the configuration again, for a SIGHUP"]);
     server.says(&["upgrade failed"], 0);
     assert_eq!(server.handshake_status("/echo"), 101);
+}
+
+#[test]
+fn a_process_that_is_told_to_stop_before_it_serves_does_not_take_over() {
+    let place = Place::new("listen = [\"127.0.0.1:0\"]\n");
+    // It stops the process that is to take over, and waits for the test.
+    let in_init = "-DIN_INIT=if (!is_check && getenv(\"WSHD_UPGRADE_OF\")) { \
+                   kill(getpid(), SIGTERM); while (access(\"go on\", F_OK)) { usleep(1000); } }";
+    place.site.add_bytes(&unruly(&[in_init]), "unruly_wsh.so");
+    let server = place.builder().start();
+    let mut session = server.connect("/echo");
+
+    server.signal("USR2");
+    server.line(&["SIGTERM, stopping"]);
+    place.site.write("go on", "");
+
+    let why = "it was told to stop before it took over";
+    server.line(&["ERROR", "upgrade failed, this process serves on", why]);
+    assert_eq!(session.ask("hello"), "hello");
+    assert_eq!(server.handshake_status("/echo"), 101);
+    eventually("no other process is there", || place.processes() == 1);
 }
 
 /// What clients have seen while servers were replaced.

@@ -299,6 +299,9 @@ fn serve<T>(
                 });
                 signals.serve(serving.control(), upgrade, serving.stop_limit());
                 if let Some(predecessor) = predecessor {
+                    if signals.is_told_to_stop() {
+                        return fail(FAILED, "it was told to stop before it took over");
+                    }
                     serving.take_over(predecessor);
                 }
                 serving.run(signals.stopped()).await;

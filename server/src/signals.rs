@@ -159,6 +159,11 @@ impl Signals {
         state.stop_limit = Box::new(stop_limit);
     }
 
+    /// Whether a signal has stopped the server.
+    pub fn is_told_to_stop(&self) -> bool {
+        self.stop.borrow().is_some()
+    }
+
     /// Has the server drain, since another process has taken its place.
     pub fn hand_over(&self) {
         let mut state = self.lock();
