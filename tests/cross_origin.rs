@@ -217,4 +217,30 @@ fn a_preflight_says_nothing_where_the_host_the_address_or_the_user_is_refused() 
     }
 }
 
+#[test]
+fn a_name_that_is_not_served_gives_a_page_no_permission_at_the_paths_of_load_balancers() {
+    // A page of a name that leads to this machine since it was loaded (DNS rebinding) has the origin of its host.
+    let rebound = |method: &str, path: &str| {
+        format!(
+            "{method} {path} HTTP/1.1\r\nHost: rebound.example\r\nOrigin: http://rebound.example\r\n\
+             Access-Control-Request-Method: GET\r\nAccess-Control-Request-Private-Network: true\r\n\r\n"
+        )
+    };
+    for config in ["", "origins = \"any\"\nhosts = [\"www.example.com\"]\n"] {
+        let server = Server::start(&site(config));
+
+        for (method, path) in [
+            ("OPTIONS", "/.wshd/health"),
+            ("OPTIONS", "/.wshd/ready"),
+            ("OPTIONS", "/"),
+            ("GET", "/.wshd/health"),
+        ] {
+            let answer = server.exchange(rebound(method, path).as_bytes());
+            // Load balancers ask with any host.
+            assert_eq!(status_of(&answer), 200, "{method} {path}: {answer}");
+            assert_eq!(permissions(&answer), [""; 0], "{method} {path}: {answer}");
+        }
+    }
+}
+
 const USERS: &str = "ann:$2y$05$abcdefghijklmnopqrstuuMl1TCA9G0M3oQp0vKEtUdzRPhB5e5iK\n";

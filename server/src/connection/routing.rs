@@ -40,13 +40,11 @@ pub(super) fn route(
     };
     // Before anything that a load balancer does not know: the host, and who may enter.
     if let Some(probe) = Probe::of(&request) {
-        return answer_probe(probe, request, &host, server);
+        return answer_probe(probe, request, &host, peer, server);
     }
     if server.stopping.has_begun() {
         return request.refuse(Reply::Stopping);
     }
-    let is_loopback_only =
-        server.is_loopback_only.load(Ordering::Relaxed) && !request.is_of_no_browser(peer);
     let config = server.config.load();
     // Before anything is said of hosts, users and paths.
     if let Some(refusal) = refused_address(&request, peer, &config, server) {
@@ -57,7 +55,7 @@ pub(super) fn route(
     if !host::is_valid_target(&request.target, &config) && request.wants_upgrade() {
         return request.refuse(Reply::InvalidTarget);
     }
-    if !host::is_served(&config.hosts, is_loopback_only, &host) {
+    if !serves_host(&request, &host, peer, &config, server) {
         let reply = Reply::HostRefused(host.into());
         return request.refuse(reply);
     }
@@ -80,15 +78,36 @@ pub(super) fn route(
     route_entered(request, host, user, peer, permit, server)
 }
 
-fn answer_probe(probe: Probe, request: HttpRequest, host: &str, server: &Server) -> NextStep {
+/// Whether the server answers for the host of this request.
+fn serves_host(
+    request: &HttpRequest,
+    host: &str,
+    peer: &Peer,
+    config: &Config,
+    server: &Server,
+) -> bool {
+    let is_loopback_only =
+        server.is_loopback_only.load(Ordering::Relaxed) && !request.is_of_no_browser(peer);
+    host::is_served(&config.hosts, is_loopback_only, host)
+}
+
+/// Answers a probe, whatever its host. A page may read the answer if it may connect, and so by a host that is served only.
+fn answer_probe(
+    probe: Probe,
+    request: HttpRequest,
+    host: &str,
+    peer: &Peer,
+    server: &Server,
+) -> NextStep {
     let config = server.config.load();
-    let origins = &config.defaults.origins;
-    if let Some(preflight) = Preflight::of(&request, host, origins) {
+    let origins =
+        (serves_host(&request, host, peer, &config, server)).then_some(&config.defaults.origins);
+    if let Some(preflight) = origins.and_then(|it| Preflight::of(&request, host, it)) {
         return NextStep::Reply(Reply::Preflight(preflight));
     }
     match probe.answer(&request, server.readiness.now()) {
         Some(answer) => {
-            let reader = AllowedPage::of(&request, host, origins);
+            let reader = origins.and_then(|it| AllowedPage::of(&request, host, it));
             NextStep::Reply(Reply::Health(answer.readable_for(reader)))
         }
         None => {
