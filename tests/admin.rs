@@ -185,7 +185,10 @@ fn reload_says_what_was_loaded_and_what_was_refused() {
     let config = site.write("config.toml", "log_level = \"debug\"\n");
     let server = Server::start(&site);
     let mut client = server.connect("/echo");
-    assert_eq!(done(&site, &["reload"]), "no handler has changed\n");
+    assert_eq!(
+        done(&site, &["reload"]),
+        "the configuration was read; no handler has changed\n"
+    );
 
     // The same bytes, loaded anew; the session moves.
     let said = done(&site, &["reload", "echo"]);

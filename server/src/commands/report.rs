@@ -247,7 +247,7 @@ pub(super) fn reload(answer: &Value) -> (String, Vec<String>) {
     });
     let faults: Vec<String> = faults.chain(refused).collect();
     if page.is_empty() && faults.is_empty() {
-        page.push_str("no handler has changed\n");
+        page.push_str("the configuration was read; no handler has changed\n");
     }
     (page, faults)
 }
