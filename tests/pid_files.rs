@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
 use crate::harness::eventually;
@@ -70,6 +71,38 @@ fn the_file_of_a_server_that_runs_and_a_file_of_something_else_end_the_start() {
     assert_eq!(number_in(&site), pid);
     let precious = fs::read_to_string(site.root().join("precious"));
     assert_eq!(precious.expect("it is there"), "a letter\n");
+}
+
+#[test]
+fn a_check_finds_what_keeps_a_server_from_its_file_and_disturbs_no_server() {
+    let site = Site::with(&["echo_wsh"]);
+    let server = Server::builder(&site).args(["--pid-file", "wshd.pid"]);
+    let server = server.start();
+    site.write("precious", "a letter\n");
+    let check = |path: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_wshd"));
+        command.current_dir(site.root());
+        let output = command.args(["check", "--pid-file", path]).output();
+        let output = output.expect("wshd runs");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code(), said)
+    };
+
+    let (code, said) = check("wshd.pid");
+    assert_eq!((code, &*said), (Some(0), ""));
+    assert_eq!(number_in(&site), server.pid());
+    let (code, said) = check("precious");
+    assert_eq!(code, Some(1), "{said}");
+    let other = "what lies there is no file with the number of a process";
+    assert!(said.contains(other), "{said}");
+    // A service manager may make it for the server.
+    let (code, said) = check("nowhere/wshd.pid");
+    assert_eq!(code, Some(0), "{said}");
+    assert!(
+        said.contains("wshd: note: no server starts before"),
+        "{said}"
+    );
+    assert!(!site.root().join("nowhere").exists());
 }
 
 #[test]

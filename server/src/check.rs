@@ -18,6 +18,7 @@ use crate::plugin::stage::Stage;
 use crate::plugin::trust;
 use crate::process::identity::{Identity, IdentityError};
 use crate::process::machine;
+use crate::process::pid_file::PidFile;
 use crate::reload::StartError;
 use crate::reload::content::read;
 use crate::reload::load::{self, Job};
@@ -83,6 +84,21 @@ pub fn check(config: &Config) -> Result<CheckReport, StartError> {
     match TlsSettings::read(config) {
         Ok(tls) => report.judge_certificates(&tls),
         Err(error) => report.bad_tls = Some(error.to_string()),
+    }
+    if let Some(path) = &config.pid_file {
+        if let Err(error) = PidFile::check(path) {
+            report.bad.push(error.to_string());
+        }
+        // A service manager may make it when the server starts.
+        if let Some(directory) = path
+            .parent()
+            .filter(|it| it.try_exists().is_ok_and(|is_there| !is_there))
+        {
+            let (path, directory) = (path.display(), directory.display());
+            report.notes.push(format!(
+                "no server starts before the directory `{directory}` is there, for `{path}` (`pid_file`)"
+            ));
+        }
     }
     let (user, group) = (config.user.as_deref(), config.group.as_deref());
     match Identity::wanted(user, group) {

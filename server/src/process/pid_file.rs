@@ -63,6 +63,19 @@ impl PidFile {
         let path = path.to_owned();
         Ok(PidFile { path, file })
     }
+
+    /// Fails if something lies at `path` that no server replaces. Nothing is written, and a server that runs may have it.
+    ///
+    /// What only the server's user can see is no fault, nor is a directory that is not there yet.
+    pub(crate) fn check(path: &Path) -> Result<(), PidFileError> {
+        match check(path, PidFileOf::Successor) {
+            Err(why @ WhyNoPidFile::NoPidFile) => {
+                let path = path.to_owned();
+                Err(PidFileError { path, why })
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Fails if something else lies at the path than a file that may be replaced.
