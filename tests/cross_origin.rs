@@ -154,6 +154,25 @@ fn the_origins_of_a_handler_hold_at_its_paths_only() {
 }
 
 #[test]
+fn the_origins_of_a_handler_hold_at_the_root_too() {
+    let site = site(&format!(
+        "origins = [\"{OTHER}\"]\n[routes]\n\"/\" = \"/async_echo\"\n[handler.async_echo]\norigins = [\"{ALLOWED}\"]\n"
+    ));
+    let server = Server::start(&site);
+
+    for (origin, is_allowed) in [(ALLOWED, true), (OTHER, false)] {
+        let answer = preflight(&server, "/", origin);
+        assert_eq!(status_of(&answer) == 204, is_allowed, "{origin}: {answer}");
+        assert_eq!(permissions(&answer).is_empty(), !is_allowed, "{answer}");
+        let session = server.exchange(opening("/", &format!("Origin: {origin}\r\n")).as_bytes());
+        assert_eq!(status_of(&session) == 101, is_allowed, "{session}");
+    }
+    // A load balancer asks the server, and no handler.
+    let plain = server.exchange(b"OPTIONS / HTTP/1.0\r\n\r\n");
+    assert_eq!(status_of(&plain), 200, "{plain}");
+}
+
+#[test]
 fn what_a_browser_does_not_ask_is_not_answered_and_both_names_of_the_question_are_known() {
     let site = site("origins = \"any\"\n");
     let server = Server::start(&site);
@@ -232,7 +251,7 @@ fn a_name_that_is_not_served_gives_a_page_no_permission_at_the_paths_of_load_bal
         for (method, path) in [
             ("OPTIONS", "/.wshd/health"),
             ("OPTIONS", "/.wshd/ready"),
-            ("OPTIONS", "/"),
+            ("OPTIONS", "*"),
             ("GET", "/.wshd/health"),
         ] {
             let answer = server.exchange(rebound(method, path).as_bytes());

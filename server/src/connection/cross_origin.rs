@@ -70,7 +70,8 @@ impl Preflight {
     }
 }
 
-fn is_preflight(head: &Head) -> bool {
+/// Whether a browser asks by this request what the next one for a page may be.
+pub(super) fn is_preflight(head: &Head) -> bool {
     let names_method = head.values("access-control-request-method").next();
     head.method() == b"OPTIONS" && names_method.is_some()
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::timeout;
 
-use super::cross_origin::AllowedPage;
+use super::cross_origin::{AllowedPage, is_preflight};
 use super::head_reader::{self, HeadDeadline};
 use super::request::HttpRequest;
 use super::retry_after::retry_after;
@@ -49,7 +49,9 @@ impl Probe {
     pub(super) fn of(request: &HttpRequest) -> Option<Probe> {
         match (&*request.target.path, request.head.method()) {
             (LIVENESS_PATH, _) => Some(Probe::Liveness),
-            (READINESS_PATH, _) | ("*" | "/", b"OPTIONS") => Some(Probe::Readiness),
+            (READINESS_PATH, _) | ("*", b"OPTIONS") => Some(Probe::Readiness),
+            // Of a page, it is about the handler that answers at `/`, which may judge origins otherwise.
+            ("/", b"OPTIONS") if !is_preflight(&request.head) => Some(Probe::Readiness),
             _ => None,
         }
     }
