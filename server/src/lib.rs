@@ -44,6 +44,7 @@ mod ws;
 /// signal mask that it has inherited, and has children waited for again where what started it ignored SIGCHLD. To be called
 /// first thing in `main`.
 pub fn hold_signals() {
+    std::sync::LazyLock::force(&process::PROCESS_BEGAN);
     border::guards::signal_dispositions::hold_only(&process::ending_signals::all());
 }
 

@@ -1,5 +1,8 @@
 //! What the process is to the system: its clock, threads, memory and files.
 
+use std::sync::LazyLock;
+use std::time::SystemTime;
+
 pub(crate) mod clock;
 pub(crate) mod ending_signals;
 pub(crate) mod file_mode;
@@ -15,3 +18,6 @@ pub(crate) mod service_manager;
 pub(crate) mod thread_pool;
 pub(crate) mod threads;
 pub(crate) mod usage;
+
+/// When this process began: before it read any file.
+pub(crate) static PROCESS_BEGAN: LazyLock<SystemTime> = LazyLock::new(SystemTime::now);

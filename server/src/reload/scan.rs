@@ -5,6 +5,7 @@ use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::config::{Config, Trust};
 use crate::plugin::PLUGIN_BYTES_MAX;
@@ -84,12 +85,22 @@ impl Stamp {
         }
     }
 
+    /// Whether the file has surely not changed since `time`. The system's times of changes lag by up to a tick.
+    pub(crate) fn is_older_than(&self, time: SystemTime) -> bool {
+        let since_1970 = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let time = i128::try_from(since_1970.as_nanos()).unwrap_or(i128::MAX);
+        self.changed < time - TICK_NS
+    }
+
     /// Whether at most the file's mode, owner or number of links differs.
     pub(crate) fn has_same_content_as(&self, other: &Stamp) -> bool {
         let content = |stamp: &Stamp| (stamp.inode, stamp.bytes, stamp.modified);
         content(self) == content(other)
     }
 }
+
+/// The longest tick of a clock, in nanoseconds.
+const TICK_NS: i128 = 10_000_000;
 
 /// Looks through the handlers directory. Fails only if there is no such directory; one that cannot be
 /// read is in `Scan::unreadable`.
@@ -333,6 +344,23 @@ mod tests {
 
     fn name(prefix: &str, file: &str) -> Option<String> {
         name_of(Path::new(prefix), handler_stem(file.as_bytes())?).ok()
+    }
+
+    #[test]
+    fn a_file_is_older_than_a_time_only_if_its_last_change_is_a_tick_before() {
+        let second = 1_000_000_000;
+        let time = UNIX_EPOCH + std::time::Duration::from_secs(5);
+        for (changed, expected) in [
+            (4 * second, true),
+            (5 * second - TICK_NS - 1, true),
+            (5 * second - TICK_NS, false),
+            (5 * second, false),
+            (6 * second, false),
+        ] {
+            // The time of the modification can be set by everybody, and does not count.
+            let stamp = Stamp::made_up(1, 0, changed);
+            assert_eq!(stamp.is_older_than(time), expected, "{changed}");
+        }
     }
 
     #[test]

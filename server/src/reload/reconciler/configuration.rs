@@ -14,6 +14,7 @@ use crate::config::document_root;
 use crate::config::{Config, ConfigError, Reading};
 use crate::logging;
 use crate::plugin::trust;
+use crate::process::PROCESS_BEGAN;
 use crate::process::regular_file::is_absence;
 use crate::reload::belief::Observation;
 use crate::reload::scan::Stamp;
@@ -124,7 +125,8 @@ impl ConfigFile {
             told_of: Vec::new(),
             stamp,
             since: Instant::now(),
-            read: stamp,
+            // It was read after the process began. A file that has changed since may have done so behind that.
+            read: stamp.filter(|it| it.is_older_than(*PROCESS_BEGAN)),
             presence: Presence::There,
             are_names_told: false,
             refused: BTreeMap::new(),
