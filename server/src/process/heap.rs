@@ -2,6 +2,9 @@
 
 #![allow(unsafe_code)] // three calls that no library has safe functions for
 
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+use super::machine;
+
 /// Sets how free memory is given back. To be called before there are threads.
 ///
 /// Buffers of a megabyte and more become mappings of their own, which go back when they are freed. The C
@@ -25,14 +28,19 @@ pub(crate) fn give_back() {
     }
 }
 
-/// The bytes that are free in the arenas, whether their pages were given back or not.
-pub(crate) fn free_bytes() -> usize {
+/// The bytes that have pages and are in no use, and others that stay equal: stacks, and what plugins wrote to. It counts from a
+/// point of its own, and may be negative, since not all that is in use has pages; only differences mean something.
+///
+/// Bytes that are free in the arenas are no measure of it. They stay free when their pages are given back, and still are when
+/// they have had a use, and so pages, again.
+pub(crate) fn idle_bytes() -> i64 {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {
         // SAFETY: reads counts under the locks of the arenas. It counts modulo 4 GiB; its successor
         // does not, and is missing in C libraries that are still in use.
         let counts = unsafe { libc::mallinfo() };
-        counts.fordblks.cast_unsigned() as usize
+        let in_use = [counts.uordblks, counts.hblkhd].map(|bytes| i64::from(bytes.cast_unsigned()));
+        machine::resident_anonymous_bytes().cast_signed() - in_use.iter().sum::<i64>()
     }
     #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
     0

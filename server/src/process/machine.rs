@@ -19,10 +19,20 @@ pub(crate) fn usable_memory_bytes() -> u64 {
 
 /// The memory that the process has now; 0 if it is not known. It allocates nothing, since it is asked several times a second
 /// and when memory runs out.
-///
-/// It is not read in pages from `statm`: to learn how large a page is, `rustix` reads the header of the vDSO, which is not
-/// where the kernel says under valgrind.
 pub(crate) fn resident_bytes() -> u64 {
+    own_status("VmRSS:")
+}
+
+/// The part of it that is of no file: the heap, stacks, and what plugins have written to of their images.
+pub(super) fn resident_anonymous_bytes() -> u64 {
+    own_status("RssAnon:")
+}
+
+/// Bytes of this name in the process's own status; 0 if they are not known.
+///
+/// They are not read in pages from `statm`: to learn how large a page is, `rustix` reads the header of the vDSO, which is not
+/// where the kernel says under valgrind.
+fn own_status(name: &str) -> u64 {
     // The kernel gives out all of it at one read; it has some 1,500 bytes.
     let mut told = [0; 4096];
     let length = fs::File::open("/proc/self/status")
@@ -30,7 +40,7 @@ pub(crate) fn resident_bytes() -> u64 {
         .unwrap_or(0);
     // A name that is not UTF-8 may stand in its first line.
     let lines = told[..length].utf8_chunks().map(|chunk| chunk.valid());
-    let kib = lines.filter_map(|lines| kib_of(lines, "VmRSS:")).next();
+    let kib = lines.filter_map(|lines| kib_of(lines, name)).next();
     kib.map_or(0, |kib| kib.saturating_mul(1024))
 }
 
@@ -92,7 +102,8 @@ mod tests {
                 .map(|(root, group, _)| (root.to_str().unwrap(), *group));
             assert_eq!(group, found, "{groups}");
         }
-        assert!(resident_bytes() > 1 << 20);
+        assert!(resident_bytes() > resident_anonymous_bytes());
+        assert!(resident_anonymous_bytes() > 1 << 16);
         assert!(usable_memory_bytes() > 1 << 20);
     }
 }

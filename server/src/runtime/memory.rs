@@ -29,10 +29,10 @@ pub(crate) fn start(
             std::thread::sleep(LOOK);
             let now = Instant::now();
             let (connections, most) = connections();
-            let free = look.is_multiple_of(LOOKS_A_COUNT).then(heap::free_bytes);
-            if watch.is_due(connections, most, free, now) {
+            let idle = look.is_multiple_of(LOOKS_A_COUNT).then(heap::idle_bytes);
+            if watch.is_due(connections, most, idle, now) {
                 give_back(&runtime, workers);
-                watch.note_free(heap::free_bytes());
+                watch.note_idle(heap::idle_bytes());
                 let took_us = now.elapsed().as_micros() as u64;
                 debug!(took_us, "free memory given back");
             }
@@ -88,30 +88,24 @@ struct Watch {
     /// The most connections since memory was given back last.
     peak: usize,
     connections: usize,
-    /// The bytes that were free after memory was given back last, and at the last count.
-    free_after: usize,
-    free: usize,
+    /// The bytes that were idle after memory was given back last, and at the last count.
+    idle_after: i64,
+    idle: i64,
     last: Option<Instant>,
 }
 
 impl Watch {
     /// Whether memory is to be given back. Either half of the connections have ended and no more are
-    /// ending, or much memory is free that was not used since the last count. `free` is the number of free
+    /// ending, or much memory is idle that was not used since the last count. `idle` is the number of idle
     /// bytes, if this look counted them.
-    fn is_due(
-        &mut self,
-        connections: usize,
-        most: usize,
-        free: Option<usize>,
-        now: Instant,
-    ) -> bool {
+    fn is_due(&mut self, connections: usize, most: usize, idle: Option<i64>, now: Instant) -> bool {
         let before = std::mem::replace(&mut self.connections, connections);
         self.peak = self.peak.max(most).max(connections);
         let have_left = self.peak > 0 && connections <= self.peak / 2;
         let are_leaving = connections < before - before / 8;
-        let unused = free.map_or(0, |free| {
-            let free_before = std::mem::replace(&mut self.free, free);
-            free.min(free_before).saturating_sub(self.free_after)
+        let unused = idle.map_or(0, |idle| {
+            let idle_before = std::mem::replace(&mut self.idle, idle);
+            idle.min(idle_before) - self.idle_after
         });
         let rests = self.last.is_some_and(|last| now - last < PAUSE);
         let is_due = have_left && !are_leaving || unused >= UNUSED_BYTES && !rests;
@@ -122,10 +116,10 @@ impl Watch {
         is_due
     }
 
-    /// Notes how many bytes are free after memory was given back.
-    fn note_free(&mut self, free: usize) {
-        self.free_after = free;
-        self.free = free;
+    /// Notes how many bytes are idle after memory was given back.
+    fn note_idle(&mut self, idle: i64) {
+        self.idle_after = idle;
+        self.idle = idle;
     }
 }
 
@@ -134,20 +128,20 @@ const TOGETHER: Duration = Duration::from_micros(500);
 const PATIENCE: Duration = Duration::from_millis(50);
 /// The time between two looks. A look costs some microseconds.
 const LOOK: Duration = Duration::from_secs(2);
-/// One look of this many counts the free bytes. The C library visits each free piece for that, which takes
+/// One look of this many counts the idle bytes. The C library visits each free piece for that, which takes
 /// some milliseconds where thousands of sessions are open, and allocations wait for it. What a crowd leaves behind is seen by
 /// two counts, and so within eight seconds.
 const LOOKS_A_COUNT: u32 = 2;
 /// While connections stay, the memory that they free is given back at most this often. They are likely to
 /// need it again, and fresh pages cost time.
 const PAUSE: Duration = Duration::from_secs(5);
-const UNUSED_BYTES: usize = 4 * 1024 * 1024;
+const UNUSED_BYTES: i64 = 4 * 1024 * 1024;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const MIB: usize = 1024 * 1024;
+    const MIB: i64 = 1024 * 1024;
 
     #[test]
     fn memory_is_given_back_once_half_of_the_connections_have_left() {
@@ -177,22 +171,23 @@ mod tests {
     fn memory_that_connections_have_freed_and_do_not_use_is_given_back_now_and_then() {
         let (mut watch, began) = (Watch::default(), Instant::now());
         let at = |seconds| began + Duration::from_secs(seconds);
-        assert!(!watch.is_due(100, 100, Some(50 * MIB), at(0)));
-        assert!(watch.is_due(100, 100, Some(50 * MIB), at(2)));
-        // The memory stays free, but its pages were given back.
-        watch.note_free(50 * MIB);
-        assert!(!watch.is_due(100, 100, Some(50 * MIB), at(60)));
-        // The memory is in use again between two looks.
-        assert!(!watch.is_due(100, 100, Some(80 * MIB), at(62)));
-        assert!(!watch.is_due(100, 100, Some(51 * MIB), at(64)));
-        assert!(!watch.is_due(100, 100, Some(80 * MIB), at(66)));
-        assert!(watch.is_due(100, 100, Some(60 * MIB), at(68)));
-        watch.note_free(60 * MIB);
-        assert!(!watch.is_due(100, 100, Some(90 * MIB), at(70)));
+        watch.note_idle(-5 * MIB);
+        assert!(!watch.is_due(100, 100, Some(45 * MIB), at(0)));
+        assert!(watch.is_due(100, 100, Some(45 * MIB), at(4)));
+        // What is left has no page that is free as a whole.
+        watch.note_idle(2 * MIB);
+        assert!(!watch.is_due(100, 100, Some(2 * MIB), at(60)));
+        // The memory is in use again between two counts.
+        assert!(!watch.is_due(100, 100, Some(32 * MIB), at(64)));
+        assert!(!watch.is_due(100, 100, Some(3 * MIB), at(68)));
+        assert!(!watch.is_due(100, 100, Some(32 * MIB), at(72)));
+        assert!(watch.is_due(100, 100, Some(12 * MIB), at(76)));
+        watch.note_idle(3 * MIB);
+        assert!(!watch.is_due(100, 100, Some(40 * MIB), at(80)));
         assert!(
-            !watch.is_due(100, 100, Some(90 * MIB), at(72)),
+            !watch.is_due(100, 100, Some(40 * MIB), at(80)),
             "not so soon"
         );
-        assert!(watch.is_due(100, 100, Some(90 * MIB), at(98)));
+        assert!(watch.is_due(100, 100, Some(40 * MIB), at(84)));
     }
 }
