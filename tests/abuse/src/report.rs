@@ -147,7 +147,8 @@ Server, prober and attackers are processes of their own on one machine. The prob
 100 ms: no error, and 99 of 100 answers within 50 ms. Attackers write their bytes themselves, without a library of
 WebSockets. They stand for other machines, so they get a processor when server and prober want none (nice 19). Beside each
 echo of the server the prober asks for one of a thread that does nothing else: *a bare echo*, which says what the wait for a
-processor of this machine has to do with a figure. Within 10 s of each attack, descriptors are back (5 %), resident memory
+processor of this machine has to do with a figure. The second server of the combined run stands for another machine, too
+(nice -10). Within 10 s of each attack, descriptors are back (5 %), resident memory
 too (8 MiB), and the log has no panic.
 
 ";
