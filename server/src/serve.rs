@@ -311,8 +311,9 @@ impl Serving {
         let urls = Urls::of(self.listeners.endpoints().iter());
         let has_pages = self.has_pages();
         let connections = alive.downgrade();
-        self.listeners.begin(self.server.clone(), alive);
+        // First, since who reads that it listens may ask at once whether it is ready.
         self.shared.readiness.begin_serving();
+        self.listeners.begin(self.server.clone(), alive);
         let router = self.server.router.clone();
         let supervision = Supervision::of_life(self.shared.clone(), router);
         for handler in self.server.router.names() {
