@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
+use super::regular_file::{self, Links, NotRead};
+
 /// The file of this process. It is removed when this is dropped, if it still is that file.
 #[derive(Debug)]
 pub(crate) struct PidFile {
@@ -80,20 +82,12 @@ impl PidFile {
 
 /// Fails if something else lies at the path than a file that may be replaced.
 fn check(path: &Path, of: PidFileOf) -> Result<(), WhyNoPidFile> {
-    let flags = (rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK).bits();
-    let mut options = OpenOptions::new();
-    let mut file = match options.read(true).custom_flags(flags as i32).open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        // A link, or a socket.
-        Err(error) => match Errno::from_io_error(&error) {
-            Some(Errno::LOOP | Errno::NXIO) => return Err(WhyNoPidFile::NoPidFile),
-            _ => return Err(error.into()),
-        },
+    let mut file = match regular_file::open(path, Links::Refused) {
+        Ok((file, _)) => file,
+        Err(NotRead::Io(error)) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(NotRead::Io(error)) => return Err(error.into()),
+        Err(_) => return Err(WhyNoPidFile::NoPidFile),
     };
-    if !file.metadata()?.is_file() {
-        return Err(WhyNoPidFile::NoPidFile);
-    }
     let mut text = String::new();
     let read = (&mut file).take(TEXT_BYTES_MAX).read_to_string(&mut text);
     if read.is_err() || !text.trim().bytes().all(|byte| byte.is_ascii_digit()) {
