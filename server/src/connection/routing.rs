@@ -100,8 +100,8 @@ fn answer_probe(
     server: &Server,
 ) -> NextStep {
     let config = server.config.load();
-    let origins =
-        (serves_host(&request, host, peer, &config, server)).then_some(&config.defaults.origins);
+    let is_served = serves_host(&request, host, peer, &config, server);
+    let origins = is_served.then_some(&config.defaults.origins);
     if let Some(preflight) = origins.and_then(|it| Preflight::of(&request, host, it)) {
         return NextStep::Reply(Reply::Preflight(preflight));
     }
@@ -140,11 +140,16 @@ fn refused_address(
             if !policy.is_of_handlers {
                 return None;
             }
-            let handler = server.router.handler_at(path);
-            let name = handler.as_deref().or(path.strip_prefix('/'))?;
-            let rules = &config.handler(name).addresses;
-            AddressRefusal::of_handler(name, rules, caller)
+            let name = handler_of(path, server)?;
+            let rules = &config.handler(&name).addresses;
+            AddressRefusal::of_handler(&name, rules, caller)
         })
+}
+
+/// The name of the handler whose rules hold at `path`: also of one that is not there yet, or is refused.
+fn handler_of(path: &str, server: &Server) -> Option<Arc<str>> {
+    let found = server.router.handler_at(path);
+    found.or_else(|| path.strip_prefix('/').map(Arc::from))
 }
 
 /// A request whose password is being compared, or waits for its turn.
@@ -163,10 +168,8 @@ fn judge(
     compared: Option<Compared>,
 ) -> Verdict {
     let path = &request.target.path;
-    let handler = server.router.handler_at(path);
-    // The rule of a handler that is not there yet, or is refused, holds too.
-    let name = handler.as_deref().or(path.strip_prefix('/'));
-    let own = name.and_then(|name| config.handler(name).access.as_ref());
+    let name = handler_of(path, server);
+    let own = name.and_then(|name| config.handler(&name).access.as_ref());
     let lines = request.head.values("authorization");
     let access = auth.access(path, own);
     let authenticator = &server.authenticator;
@@ -232,11 +235,9 @@ fn route_entered(
 
 /// The preflight that a request is, if the page may reach what lies at the path.
 fn preflight(request: &HttpRequest, host: &str, server: &Server) -> Option<Preflight> {
-    let path = &request.target.path;
     let config = server.config.load();
-    let handler = server.router.handler_at(path);
-    let name = handler.as_deref().or(path.strip_prefix('/'));
-    let settings = name.map_or(&config.defaults, |name| config.handler(name));
+    let name = handler_of(&request.target.path, server);
+    let settings = name.map_or(&config.defaults, |name| config.handler(&name));
     Preflight::of(request, host, &settings.origins)
 }
 
