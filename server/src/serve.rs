@@ -311,7 +311,7 @@ impl Serving {
         let urls = Urls::of(self.listeners.endpoints().iter());
         let has_pages = self.has_pages();
         let connections = alive.downgrade();
-        // First, since who reads that it listens may ask at once whether it is ready.
+        // First: a client that has read in the log that the server listens may ask at once whether it is ready.
         self.shared.readiness.begin_serving();
         self.listeners.begin(self.server.clone(), alive);
         let router = self.server.router.clone();

@@ -247,21 +247,14 @@ impl Fields {
             return Ok(WhichSessions::One(session));
         }
         let handler = self.take("handler");
-        let of = match self.take("address") {
-            Some(found) => match Networks::of(&[&found]) {
-                Ok(of) => Some(of),
-                Err(fault) => {
-                    let wanted = fault.wanted();
-                    let name = "address";
-                    return Err(RequestFault::Value {
-                        name,
-                        wanted,
-                        found,
-                    });
-                }
-            },
-            None => None,
+        let networks = |found: String| {
+            Networks::of(&[&found]).map_err(|fault| RequestFault::Value {
+                name: "address",
+                wanted: fault.wanted(),
+                found,
+            })
         };
+        let of = self.take("address").map(networks).transpose()?;
         match (&handler, &of) {
             (None, None) => Err(RequestFault::Missing {
                 path: self.path.clone(),

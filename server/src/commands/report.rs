@@ -267,19 +267,19 @@ pub(super) fn closed(answer: &Value) -> String {
     if let Some(session) = answer["session"].as_u64() {
         return format!("session {session} is told to close\n");
     }
-    let counted = |name: &str| answer[name].as_u64().unwrap_or(0);
-    let mut page = match counted("sessions") {
-        1 => "1 session is told to close\n".to_owned(),
-        sessions => format!("{sessions} sessions are told to close\n"),
-    };
-    if counted("busy") > 0 {
+    let number = |name: &str| answer[name].as_u64().unwrap_or(0);
+    let are = |number| if number == 1 { "is" } else { "are" };
+    let (sessions, busy) = (number("sessions"), number("busy"));
+    let mut page = format!(
+        "{} {} told to close\n",
+        counted(sessions, "session"),
+        are(sessions)
+    );
+    if busy > 0 {
         let _ = writeln!(
             page,
-            "{} in a callback or an opening handshake; when that ends, what is meant is closed",
-            match counted("busy") {
-                1 => "1 more is".to_owned(),
-                busy => format!("{busy} more are"),
-            }
+            "{busy} more {} in a callback or an opening handshake; when that ends, what is meant is closed",
+            are(busy)
         );
     }
     page

@@ -76,8 +76,10 @@ impl Upgrade {
     /// Begins to replace the server. An `asker` is told the outcome.
     pub(crate) fn ask(self: &Arc<Upgrade>, asker: Option<UpgradeAsker>) {
         let refuse = |asker: Option<UpgradeAsker>, why| {
-            // An operator who has gone is told nothing.
-            asker.map(|asker| asker.send(Err(NotUpgraded::NotBegun(why))))
+            if let Some(asker) = asker {
+                // The operator may be gone.
+                let _ = asker.send(Err(NotUpgraded::NotBegun(why)));
+            }
         };
         match self.note(UpgradeEvent::Asked) {
             UpgradeAction::Start => {
@@ -92,10 +94,10 @@ impl Upgrade {
                 warn!("an upgrade is under way already; it ends by itself");
                 refuse(asker, "an upgrade is under way already; it ends by itself");
             }
-            _ => drop(refuse(
+            _ => refuse(
                 asker,
                 "this process stops, or another one has taken its place already",
-            )),
+            ),
         }
     }
 
