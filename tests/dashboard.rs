@@ -19,7 +19,7 @@ fn start(site: &Site, more: &str) -> (Server, u16) {
     (server, port)
 }
 
-fn port_of(line: &str) -> u16 {
+pub(crate) fn port_of(line: &str) -> u16 {
     let address = line.split("address=127.0.0.1:").nth(1).expect("an address");
     address.trim().parse().expect("a port")
 }

@@ -9,15 +9,14 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::dashboard::port_of;
 use crate::dev::write_c;
 use crate::harness::client::Raw;
 use crate::harness::eventually;
 use crate::harness::server::{Server, status_of};
-use crate::upgrades::Place;
+use crate::upgrades::{PATIENT, Place};
 
 const SOON: Duration = Duration::from_secs(15);
-/// Sessions that do not answer a Close frame last.
-const PATIENT: &str = "[limits]\nclose_timeout_ms = 600000\nstop_timeout_ms = 1200000\n";
 
 /// A site whose server takes commands.
 fn place(more: &str) -> Place {
@@ -193,12 +192,7 @@ fn the_admin_address_changes_hands_and_refuses_no_one() {
     let place = place(&format!("[admin]\nlisten = \"127.0.0.1:0\"\n{PATIENT}"));
     let server = place.builder().start();
     let _slow = Raw::open(&server, "/echo");
-    let line = server.line(&["admin page is served", "address=127.0.0.1:"]);
-    let port = line
-        .rsplit(':')
-        .next()
-        .and_then(|it| it.trim().parse().ok());
-    let port: u16 = port.expect("a port");
+    let port = port_of(&server.line(&["admin page is served"]));
     let is_over = AtomicBool::new(false);
 
     let (new, asked) = std::thread::scope(|scope| {

@@ -3,7 +3,6 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::process::Command;
 use std::time::Duration;
 
 use crate::harness::eventually;
@@ -80,10 +79,8 @@ fn a_check_finds_what_keeps_a_server_from_its_file_and_disturbs_no_server() {
     let server = server.start();
     site.write("precious", "a letter\n");
     let check = |path: &str| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_wshd"));
-        command.current_dir(site.root());
-        let output = command.args(["check", "--pid-file", path]).output();
-        let output = output.expect("wshd runs");
+        let checked = Server::bare(&site).args(["check", "--pid-file", path]);
+        let output = checked.output();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         (output.status.code(), said)
     };

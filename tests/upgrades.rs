@@ -20,6 +20,8 @@ use crate::harness::tls::Tls;
 use crate::harness::{eventually, is_long, patience, within};
 
 const SOON: Duration = Duration::from_secs(15);
+/// Sessions that do not answer a Close frame last.
+pub(crate) const PATIENT: &str = "[limits]\nclose_timeout_ms = 600000\nstop_timeout_ms = 1200000\n";
 
 /// A site with the program of the server, which a test can replace: a link to the real one.
 pub(crate) struct Place {
@@ -301,9 +303,7 @@ fn stdin_and_the_log_file_change_hands() {
 
 #[test]
 fn the_first_sigterm_to_a_process_that_was_replaced_leaves_its_sessions_their_time() {
-    let place = Place::new(
-        "listen = [\"127.0.0.1:0\"]\n[limits]\nclose_timeout_ms = 600000\nstop_timeout_ms = 1200000\n",
-    );
+    let place = Place::new(&format!("listen = [\"127.0.0.1:0\"]\n{PATIENT}"));
     let mut server = place.builder().start();
     // It is told to come back, and does not answer yet.
     let mut slow = Raw::open(&server, "/echo");
@@ -321,9 +321,7 @@ fn the_first_sigterm_to_a_process_that_was_replaced_leaves_its_sessions_their_ti
 
 #[test]
 fn the_second_sigterm_to_a_process_that_was_replaced_ends_it_now() {
-    let place = Place::new(
-        "listen = [\"127.0.0.1:0\"]\n[limits]\nclose_timeout_ms = 600000\nstop_timeout_ms = 1200000\n",
-    );
+    let place = Place::new(&format!("listen = [\"127.0.0.1:0\"]\n{PATIENT}"));
     let mut server = place.builder().start();
     let _slow = Raw::open(&server, "/echo");
     upgrade(&server, server.pid(), 1);
