@@ -45,7 +45,7 @@ use crate::process::pid_file::{PidFile, PidFileError, PidFileOf};
 use crate::reload::{Control, Relisten, Reread, Rereading, StartError};
 use crate::runtime::memory;
 use crate::runtime::wakes;
-use crate::sessions::mailbox::Dismissal;
+use crate::sessions::mailbox::dismissal::Dismissal;
 use crate::shared::Shared;
 use crate::transport::certificates::TlsFault;
 use crate::transport::settings::TlsSettings;

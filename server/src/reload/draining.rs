@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use tracing::warn;
 
 use crate::generation::Generation;
-use crate::sessions::mailbox::{Dismissal, Mailbox};
+use crate::sessions::mailbox::Mailbox;
+use crate::sessions::mailbox::dismissal::Dismissal;
 
 /// A generation that was superseded or removed.
 #[derive(Debug)]

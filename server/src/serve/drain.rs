@@ -10,7 +10,7 @@ use tracing::{info, warn};
 use super::closing_plan::{ClosingPace, ClosingPlan};
 use crate::config::Config;
 use crate::connection::server::Server;
-use crate::sessions::mailbox::Dismissal;
+use crate::sessions::mailbox::dismissal::Dismissal;
 use crate::shared::Shared;
 
 /// Closes every session, in batches so that their peers do not all come back at one moment. `ended` ends with the last

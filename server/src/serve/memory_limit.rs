@@ -7,7 +7,7 @@ use tracing::{error, warn};
 
 use crate::connection::server::Server;
 use crate::process::machine;
-use crate::sessions::mailbox::Dismissal;
+use crate::sessions::mailbox::dismissal::Dismissal;
 use crate::shared::Shared;
 use crate::shared::overload::OverloadLevel;
 

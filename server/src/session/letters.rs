@@ -5,9 +5,10 @@ use std::collections::VecDeque;
 use super::Session;
 use crate::sessions::cause::Cause;
 use crate::sessions::inquiry::OperatorOrders;
+use crate::sessions::mailbox::Post;
+use crate::sessions::mailbox::dismissal::Dismissal;
 use crate::sessions::mailbox::lending::Reclaimed;
 use crate::sessions::mailbox::letter::Letter;
-use crate::sessions::mailbox::{Dismissal, Post};
 use crate::ws::closing::ClosingEvent;
 
 impl Session {

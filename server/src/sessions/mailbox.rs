@@ -7,15 +7,17 @@
 
 mod asks;
 mod deadline;
+pub(crate) mod dismissal;
 pub(crate) mod lending;
 pub(crate) mod letter;
+mod overflow;
 mod wire_state;
 
-use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU16, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 
+use self::dismissal::{Dismissal, number_kept};
 use self::letter::{Letter, Letters};
 use self::wire_state::WireState;
 use crate::config::{OutboundLimit, OutboundPolicy};
@@ -133,37 +135,6 @@ enum Intake {
     Nothing,
 }
 
-/// The server's own order to close, to sessions of a generation and of older ones. It overtakes letters that
-/// wait, and the parts of a message.
-///
-/// The generations of a handler only rise, so the greater of two orders stands for both.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Dismissal(NonZeroU32);
-
-impl Dismissal {
-    /// The order of a server that stops. It concerns every session.
-    pub(crate) const STOPPING: Dismissal = Dismissal(NonZeroU32::MAX);
-
-    /// The order of a server whose place another process takes. It concerns every session.
-    // The order of a server that stops is greater, so that it stands for both.
-    pub(crate) const RESTARTING: Dismissal = Dismissal(NonZeroU32::new(u32::MAX - 1).unwrap());
-
-    /// The order of a server whose memory is nearly spent, to the sessions that it gives it to.
-    pub(crate) const OVERLOADED: Dismissal =
-        Dismissal(NonZeroU32::new(GENERATION_MAX + 1).unwrap());
-
-    /// The order to sessions on this generation, which newer code has replaced.
-    pub(crate) fn replaced(generation: u64) -> Dismissal {
-        // The first generation of a handler is 1.
-        Dismissal(NonZeroU32::new(number_kept(generation)).unwrap_or(NonZeroU32::MIN))
-    }
-
-    /// Whether the order concerns a session on this generation.
-    pub(crate) fn concerns(self, generation: u64) -> bool {
-        number_kept(generation) <= self.0.get()
-    }
-}
-
 /// What was in a mailbox besides letters.
 #[derive(Debug, Default)]
 pub(crate) struct Post {
@@ -265,36 +236,6 @@ impl Mailbox {
         if self.post(Letter::Send(message.clone())) == Err(Undelivered::Full) {
             self.publish_to_full(message);
         }
-    }
-
-    #[cold]
-    fn publish_to_full(&self, message: &Arc<PreparedMessage>) {
-        let mut inner = self.lock();
-        if inner.intake != Intake::Everything {
-            return; // It was closed meanwhile, and such a session misses nothing.
-        }
-        if inner.marks.overflows() {
-            inner.overflow();
-            return self.notify(inner);
-        }
-        let letter = Letter::Send(message.clone());
-        let length = at_most_u32(letter.len());
-        let mut refused = Vec::new();
-        if inner.marks.has(Marks::DROPS_OLDEST) {
-            refused = inner.take_oldest(length);
-        }
-        let bytes = inner.bytes.saturating_add(length);
-        if bytes <= inner.bytes_max {
-            inner.bytes = bytes;
-            inner.letters.get_or_insert_default().push_back(letter);
-            self.notify(inner);
-        } else {
-            refused.push(letter);
-            drop(inner);
-        }
-        self.traffic.add_messages_dropped(refused.len() as u64);
-        // Dropping a letter may run other code, which must not happen under the lock.
-        drop(refused);
     }
 
     /// Sets room aside for letters that are posted next. `choose` is given the bytes for which the session has room, and
@@ -557,40 +498,6 @@ fn wake(inner: MutexGuard<'_, Inner>) {
 }
 
 impl Inner {
-    /// Takes the oldest messages out until so many bytes fit. Takes none if they would not fit after all.
-    fn take_oldest(&mut self, needed: u32) -> Vec<Letter> {
-        let mut taken = Vec::new();
-        let Some(letters) = &mut self.letters else {
-            return taken;
-        };
-        let is_message = |letter: &Letter| matches!(letter, Letter::Send(_));
-        let wanted = self.bytes.saturating_add(needed);
-        let mut left = wanted.saturating_sub(self.bytes_max) as usize;
-        let are_enough = letters.iter().filter(|it| is_message(it)).any(|message| {
-            left = left.saturating_sub(message.len());
-            left == 0
-        });
-        if !are_enough {
-            return taken;
-        }
-        while self.bytes.saturating_add(needed) > self.bytes_max
-            && let Some(oldest) = letters.iter().position(is_message)
-            && let Some(letter) = letters.remove(oldest)
-        {
-            self.bytes = self.bytes.saturating_sub(at_most_u32(letter.len()));
-            taken.push(letter);
-        }
-        taken
-    }
-
-    /// Has the session end because too much waits for its peer. Nothing comes behind what is left out.
-    fn overflow(&mut self) {
-        self.marks.set(Marks::OVERFLOWED);
-        if self.intake == Intake::Everything {
-            self.intake = Intake::Wakes;
-        }
-    }
-
     /// The code of the Close frame that the handler wants of a handshake.
     fn closes_with(&self) -> Option<u16> {
         // A Close is the last letter there is.
@@ -601,19 +508,11 @@ impl Inner {
     }
 }
 
-/// The number of a generation as mailboxes keep it, which takes half the memory. A handler that is loaded every second comes to
-/// the last of them after a century.
-fn number_kept(generation: u64) -> u32 {
-    u32::try_from(generation).map_or(GENERATION_MAX, |number| number.min(GENERATION_MAX))
-}
-
 /// As a `u32`, which holds more than the configuration allows: 1 GiB.
 fn at_most_u32(bytes: usize) -> u32 {
     u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 
-/// The greatest number of a generation that is told from others. What is greater is a [`Dismissal`] of all sessions.
-const GENERATION_MAX: u32 = u32::MAX - 3;
 /// An empty mailbox keeps memory for this many letters.
 const LETTERS_KEPT: usize = 16;
 
