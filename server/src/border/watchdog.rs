@@ -301,6 +301,5 @@ static SAMPLES: AtomicU64 = AtomicU64::new(1);
 static IDLE_SLEEP: IdleSleep = IdleSleep::new();
 #[cfg(test)]
 static IDLE_SLEEP: LazyLock<IdleSleep> = LazyLock::new(IdleSleep::new);
-/// When the first callback of the process was timed.
 /// The watchdog's thread, to be woken.
 static WATCHDOG: OnceLock<Thread> = OnceLock::new();

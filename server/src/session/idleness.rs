@@ -19,10 +19,11 @@ impl Session {
 
     /// Closes if no message has come or gone for too long. A message that is under way is no idleness: its own timeouts hold.
     pub(super) fn look_for_messages(&mut self) {
-        if self.conn.controls.limits.idle_timeout_ms == 0 {
+        let timeout = self.conn.controls.limits.idle_timeout_ms;
+        if timeout == 0 {
             return;
         }
-        let (timeout, now) = (self.conn.controls.limits.idle_timeout_ms, Moment::now());
+        let now = Moment::now();
         let controls = &self.conn.controls;
         let is_busy = self.decoder.is_in_message()
             || !self.unparsed.is_empty()

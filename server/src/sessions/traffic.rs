@@ -1,8 +1,8 @@
 //! Counts what passes between sessions and their peers: messages, and bytes with the framing.
 //!
 //! A session's counts lie in its mailbox. The thread that has the right to send or to receive for the session changes them
-//! by a load and a store, so that a message pays for no lock; of messages that are dropped any thread. Any thread reads them. What sessions have counted that
-//! are over is kept in the registry, by handler.
+//! by a load and a store, so that a message pays for no lock. Only messages that are dropped are counted by any thread. Any
+//! thread reads the counts. What sessions have counted that are over is kept in the registry, by handler.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
