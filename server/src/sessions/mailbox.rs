@@ -48,7 +48,7 @@ pub(crate) struct Mailbox {
     buffered: AtomicU32,
     /// The descriptor of the session's socket, while `wire` lets others send.
     socket: AtomicI32,
-    /// The bits of the [`Form`] in which the session sends publications, while `wire` lets others send.
+    /// The bits of the `Form` in which the session sends publications, while `wire` lets others send.
     form: AtomicU32,
     /// What the session is counted for in `sessions/held_memory`, in its steps.
     held_steps: AtomicU16,
