@@ -1,16 +1,17 @@
 //! Operators ask a server at its admin socket, and have it do things, by commands or by HTTP.
 
+mod close;
+mod socket;
+
 use std::fs;
 use std::io::{Read, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::harness::client::{Client, Steady};
 use crate::harness::server::{Server, opening, status_of};
 use crate::harness::site::{Site, library};
 use crate::harness::{eventually, patience};
@@ -46,7 +47,7 @@ fn json(site: &Site, arguments: &[&str]) -> Value {
 }
 
 /// The path of the server's admin socket, which lies in the site.
-fn socket(site: &Site, server: &Server) -> PathBuf {
+fn socket_of(site: &Site, server: &Server) -> PathBuf {
     let path = site.root().join(format!("wshd/{}.sock", server.pid()));
     eventually("the admin socket is there", || path.exists());
     path
@@ -137,7 +138,7 @@ fn sessions_come_in_pages_and_one_whose_callback_runs_is_listed_too() {
         page.ends_with("2 of 6 sessions; `--max` says how many are printed\n"),
         "{page}"
     );
-    let socket = socket(&site, &server);
+    let socket = socket_of(&site, &server);
     let answer = exchange(&socket, b"GET /sessions?after=4&max=1 HTTP/1.1\r\n\r\n");
     assert!(
         answer.contains(r#""id":5"#) && answer.contains(r#""next":5"#),
@@ -333,134 +334,6 @@ fn drain_closes_the_sessions_of_one_handler_and_waits_for_them() {
 }
 
 #[test]
-fn close_ends_one_session_with_the_code_and_the_reason_that_are_asked_for() {
-    let site = Site::with(&["echo_wsh"]);
-    let server = Server::start(&site);
-    let mut client = server.connect("/echo");
-    let mut other = server.connect("/echo");
-
-    let said = done(
-        &site,
-        &["close", "1", "--code", "4001", "--reason", "go & rest"],
-    );
-
-    assert_eq!(said, "session 1 is told to close\n");
-    let message = client.try_read().expect("a Close");
-    let tungstenite::Message::Close(Some(frame)) = message else {
-        panic!("{message:?}");
-    };
-    assert_eq!(
-        (u16::from(frame.code), frame.reason.as_str()),
-        (4001, "go & rest")
-    );
-    other.ask("still here");
-    let _ = client.close_code();
-    server.line(&[
-        "session closed",
-        "session=1",
-        "code=4001",
-        "cause=operator_closed",
-    ]);
-    assert_eq!(
-        refused(&site, &["close", "1"]),
-        (1, "wshd: there is no session 1".to_owned())
-    );
-    let (code, said) = refused(&site, &["close", "2", "--code", "1006"]);
-    assert_eq!(code, 1);
-    assert!(said.contains("wants a code that may be sent"), "{said}");
-    assert_eq!(refused(&site, &["close", "me"]).0, 2);
-}
-
-#[test]
-fn close_ends_all_sessions_of_an_address_or_of_a_handler_and_counts_them() {
-    let site = Site::with(&["echo_wsh", "features_wsh"]);
-    let server = Server::builder(&site).args(["-H", "127.0.0.1", "-H", "unix:w.sock"]);
-    let server = server.start();
-    let path = site.root().join("w.sock");
-    let unix = || {
-        Client::over(
-            Steady::plain(Server::raw_unix(&path)),
-            "ws://localhost/echo",
-            "/echo",
-            &[],
-        )
-    };
-    let mut echoes = [server.connect("/echo"), server.connect("/echo")];
-    let mut other = server.connect("/features");
-    let mut local = unix();
-
-    // An address of no session, and that of one.
-    let none = done(&site, &["close", "--address", "192.0.2.0/24"]);
-    assert_eq!(none, "0 sessions are told to close\n");
-    let said = done(&site, &["close", "--address", "unix", "--code", "4001"]);
-    assert_eq!(said, "1 session is told to close\n");
-    assert_eq!(local.close_code(), 4001);
-    echoes
-        .iter_mut()
-        .for_each(|it| assert_eq!(it.ask("here"), "here"));
-
-    // Of an address and of a handler, then of a handler alone.
-    let mut local = unix();
-    let closed = json(
-        &site,
-        &["close", "--address", "127.0.0.0/8", "--handler", "echo"],
-    );
-    assert_eq!(closed["sessions"], 2);
-    echoes
-        .iter_mut()
-        .for_each(|it| assert_eq!(it.close_code(), 1001));
-    assert_eq!(local.ask("here"), "here");
-    let closed = json(&site, &["close", "--handler", "echo"]);
-    assert_eq!(closed["sessions"], 1);
-    assert_eq!(local.close_code(), 1001);
-    other.send("close 1000");
-    assert_eq!(other.close_code(), 1000);
-    // The handler stays in service.
-    assert_eq!(server.handshake_status("/echo"), 101);
-
-    for (arguments, expected) in [
-        (
-            &["close", "--handler", "ecko"][..],
-            (1, "there is no handler `ecko`; did you mean `echo`?"),
-        ),
-        (
-            &["close", "--address", "localhost"],
-            (
-                1,
-                "`address` wants an address like `192.0.2.7`, a network like `10.0.0.0/8` or `2001:db8::/32`, `loopback`, `private` or `unix`, found `localhost`",
-            ),
-        ),
-    ] {
-        let (code, said) = refused(&site, arguments);
-        assert_eq!(
-            (code, said.as_str()),
-            (expected.0, &*format!("wshd: {}", expected.1))
-        );
-    }
-    for arguments in [&["close"][..], &["close", "1", "--handler", "echo"]] {
-        assert_eq!(refused(&site, arguments).0, 2, "{arguments:?}");
-    }
-}
-
-#[test]
-fn sessions_of_an_address_that_is_denied_go_on_until_they_are_closed() {
-    let site = Site::with(&["echo_wsh"]);
-    let server = Server::builder(&site).args(["-H", "127.0.0.1"]).start();
-    let mut client = server.connect("/echo");
-    site.write("config.toml", "deny = [\"127.0.0.1\"]\n");
-    done(&site, &["reload"]);
-    eventually("it is denied", || {
-        server.exchange(b"GET / HTTP/1.0\r\n\r\n").is_empty()
-    });
-    assert_eq!(client.ask("still here"), "still here");
-
-    let said = done(&site, &["close", "--address", "127.0.0.1"]);
-
-    assert_eq!(said, "1 session is told to close\n");
-    assert_eq!(client.close_code(), 1001);
-}
-
-#[test]
 fn clients_and_operators_are_told_who_has_taken_a_handler_out_of_service() {
     let site = Site::with(&["echo_wsh"]);
     let server = Server::start(&site);
@@ -511,7 +384,7 @@ fn a_command_finds_its_server_or_says_which_there_are() {
         assert!(said.contains(&line), "{said}");
         let port = server.port().to_string();
         assert_eq!(json(&site, &["status", "-p", &port])["pid"], server.pid());
-        let path = socket(&site, server);
+        let path = socket_of(&site, server);
         let path = path.to_str().expect("text");
         assert_eq!(
             json(&site, &["status", "--socket", path])["pid"],
@@ -528,155 +401,6 @@ fn a_command_finds_its_server_or_says_which_there_are() {
     // A server that was killed leaves its socket, which is no server.
     drop(two);
     assert_eq!(json(&site, &["status"])["pid"], one.pid());
-}
-
-#[test]
-fn the_configuration_names_the_socket_or_switches_it_off() {
-    let site = Site::with(&["echo_wsh"]);
-    site.write("config.toml", "admin_socket = \"own.sock\"\n");
-    let mut server = Server::start(&site);
-    let path = site.root().join("own.sock");
-    let found = fs::metadata(&path).expect("it is there");
-    assert_eq!(found.permissions().mode() & 0o777, 0o600);
-    assert_eq!(json(&site, &["status"])["pid"], server.pid());
-    let busy = Server::builder(&site).output();
-    assert_eq!(busy.status.code(), Some(1));
-    let said = String::from_utf8_lossy(&busy.stderr).into_owned();
-    assert!(
-        said.contains("cannot make the admin socket `")
-            && said.contains("another process listens there already"),
-        "{said}"
-    );
-    server.signal("TERM");
-    server.wait(Duration::from_secs(20));
-    assert!(!path.exists());
-
-    site.write("config.toml", "admin_socket = \"off\"\n");
-    let server = Server::start(&site);
-    assert!(
-        !site
-            .root()
-            .join(format!("wshd/{}.sock", server.pid()))
-            .exists()
-    );
-    assert_eq!(
-        refused(&site, &["status"]),
-        (
-            3,
-            "wshd: the configuration switches the admin socket off: `admin_socket`".to_owned()
-        )
-    );
-}
-
-#[test]
-fn the_socket_speaks_http_and_answers_garbage_with_a_sentence() {
-    let site = Site::with(&["echo_wsh"]);
-    let server = Server::start(&site);
-    let socket = socket(&site, &server);
-    let body_of = |answer: &str| -> Value {
-        let (_, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
-        serde_json::from_str(body).expect("JSON")
-    };
-
-    let answer = exchange(&socket, b"GET /status HTTP/1.1\r\nHost: wshd\r\n\r\n");
-    assert!(
-        answer.starts_with("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"),
-        "{answer}"
-    );
-    assert_eq!(body_of(&answer)["pid"], server.pid());
-    let answer = exchange(&socket, b"HEAD /status HTTP/1.1\r\nHost: wshd\r\n\r\n");
-    assert!(
-        answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with("\r\n\r\n"),
-        "{answer}"
-    );
-    // A body that is not read must not cost the answer.
-    let with_body = b"POST /reload HTTP/1.1\r\nHost: wshd\r\nContent-Length: 3\r\n\r\na=b";
-    assert_eq!(status_of(&exchange(&socket, with_body)), 200);
-
-    let long = format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(20_000));
-    for (request, status) in [
-        (&b"GET /none HTTP/1.1\r\n\r\n"[..], 404),
-        (b"POST /status HTTP/1.1\r\n\r\n", 405),
-        (b"GET /reload HTTP/1.1\r\n\r\n", 405),
-        (b"POST /drain HTTP/1.1\r\n\r\n", 400),
-        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400),
-        (b"\xff\xfe\x00\x00\r\n\r\n", 400),
-        (b"hello\r\n\r\n", 400),
-        (long.as_bytes(), 431),
-    ] {
-        let answer = exchange(&socket, request);
-        assert_eq!(status_of(&answer), status, "{answer}");
-        assert!(body_of(&answer)["error"].is_string(), "{answer}");
-    }
-    assert_eq!(server.handshake_status("/echo"), 101);
-}
-
-#[test]
-fn slow_clients_of_the_socket_keep_neither_operators_nor_peers_waiting() {
-    let site = Site::with(&["echo_wsh"]);
-    let server = Server::start(&site);
-    let socket = socket(&site, &server);
-    let mut peer = server.connect("/echo");
-    let before = server.proc_status("FDSize");
-    let mut slow = Vec::new();
-    for count in 0..1_000 {
-        // The backlog is short; the server takes connections as fast as they come.
-        let mut stream = UnixStream::connect(&socket).expect("the server listens");
-        let _ = stream.write_all(b"GET /status HTTP/1.1\r\nX: ");
-        slow.push(stream);
-        if count % 100 == 0 {
-            peer.ask("still quick");
-        }
-    }
-
-    let began = Instant::now();
-    assert_eq!(json(&site, &["status"])["pid"], server.pid());
-    peer.ask("still quick");
-    assert_eq!(server.handshake_status("/echo"), 101);
-    assert!(began.elapsed() < Duration::from_secs(4) * patience());
-    let files = fs::read_dir(format!("/proc/{}/fd", server.pid())).expect("it runs");
-    let (files, most) = (files.count(), before as usize + 64);
-    assert!(
-        files < most,
-        "{files} files are open, at most {most} were expected"
-    );
-}
-
-#[test]
-fn another_users_process_is_not_answered() {
-    let site = Site::with(&["echo_wsh"]);
-    let server = Server::start(&site);
-    let socket = socket(&site, &server);
-    let found = fs::metadata(&socket).expect("it is there");
-    assert_eq!(found.permissions().mode() & 0o777, 0o600);
-    if found.uid() != 0 {
-        // Only root can become another user.
-        return;
-    }
-    // Even where an operator has opened the way to it.
-    for path in [site.root(), socket.parent().expect("a directory")] {
-        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("its mode");
-    }
-    fs::set_permissions(&socket, fs::Permissions::from_mode(0o666)).expect("its mode");
-    let script = "import socket, sys\n\
-                  s = socket.socket(socket.AF_UNIX)\n\
-                  s.connect(sys.argv[1])\n\
-                  try:\n    s.sendall(b'GET /status HTTP/1.1\\r\\n\\r\\n')\n    sys.stdout.buffer.write(s.recv(1000))\n\
-                  except OSError:\n    pass\n";
-    let mut command = Command::new("setpriv");
-    // Not one that belongs to root only.
-    command.env("PATH", "/usr/bin:/bin");
-    command.args(["--reuid=65534", "--clear-groups", "python3", "-c", script]);
-    let output = command.arg(&socket).output().expect("setpriv runs");
-
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "");
-    server.line(&["admin socket: another user's command is not taken"]);
-    assert_eq!(json(&site, &["status"])["pid"], server.pid());
 }
 
 #[test]
