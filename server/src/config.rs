@@ -13,6 +13,7 @@ mod environment;
 mod fault;
 mod file;
 mod flags;
+mod handler_config;
 mod last_good;
 mod level;
 mod listen_address;
@@ -36,16 +37,20 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use serde_json::Value;
 use tracing::warn;
 
 pub use self::addresses::{AddressPolicy, AddressRules};
 pub(crate) use self::addresses::{AddressRefusal, Caller};
 pub use self::endpoint::Endpoint;
+pub(crate) use self::fault::ThereAre;
 pub use self::fault::{ConfigError, ConfigFault, ListenFault, ListenFaultCause};
 pub use self::flags::connect::{CloseText, ConnectOptions};
 pub use self::flags::operate::{OperatorAction, OperatorCommand, ServerChoice};
 pub use self::flags::{CommandLine, Flags, Style, Subcommand, completions, manual};
+pub(crate) use self::handler_config::OutboundLimit;
+pub use self::handler_config::{
+    HandlerConfig, Origins, OutboundPolicy, RatePolicy, ReloadPolicy, SAME_HOST,
+};
 pub use self::last_good::{LastGood, Reading, RefusedFile};
 pub use self::networks::Networks;
 pub use self::settings::limits::{Deflate, HandlerLimits, Limits, SessionLimits};
@@ -54,8 +59,6 @@ pub use self::tls::{CertificatePair, ClientAuth, TlsConfig};
 pub use self::topics::{HistoryBounds, NamedHandler, TopicPolicy, Topics};
 pub use crate::auth::Auth;
 pub use crate::auth::access::Access;
-
-pub(crate) use self::fault::ThereAre;
 
 /// The known word that is closest to `word`, if it is close enough to be what was meant.
 pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
@@ -325,102 +328,6 @@ pub enum LogLevel {
     Trace,
 }
 
-/// What holds for one handler.
-#[derive(Clone, Debug, PartialEq)]
-pub struct HandlerConfig {
-    /// What a new generation does with the sessions of the old one.
-    pub reload: ReloadPolicy,
-    /// Which pages may connect.
-    pub origins: Origins,
-    /// Where `origins` is decided.
-    pub origins_by: DecidedBy,
-    /// Who may reach it; `None` is what holds for its path.
-    pub access: Option<Access>,
-    /// Which addresses may reach it, of those that may connect at all.
-    pub addresses: AddressRules,
-    /// Whether it may write past the framing: `wsh.raw/1`.
-    pub raw: bool,
-    /// Limits of the handler.
-    pub limits: HandlerLimits,
-    /// Limits of each of its sessions.
-    pub session: SessionLimits,
-    /// The object that the handler itself reads: `config = {…}` in its table.
-    pub config: Value,
-}
-
-/// What a new generation does with the sessions of the old one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ReloadPolicy {
-    /// Sessions move to the new code with their state; those that cannot move finish on the old code.
-    Migrate,
-    /// Sessions finish on the old code.
-    Drain,
-    /// Sessions are closed with 1012.
-    Close,
-}
-
-/// How much may wait for a peer, and what happens to more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct OutboundLimit {
-    pub(crate) bytes_max: usize,
-    pub(crate) policy: OutboundPolicy,
-}
-
-impl SessionLimits {
-    /// Whether what a peer sends in a second has a limit.
-    pub(crate) fn has_rate(&self) -> bool {
-        self.messages_per_s_max > 0 || self.bytes_per_s_max > 0
-    }
-
-    /// How much may wait for a peer, and what happens to more.
-    pub(crate) fn outbound(&self) -> OutboundLimit {
-        OutboundLimit {
-            bytes_max: self.outbound_bytes_max,
-            policy: self.outbound_policy,
-        }
-    }
-}
-
-/// A limit with the policy that closes.
-impl From<usize> for OutboundLimit {
-    fn from(bytes_max: usize) -> OutboundLimit {
-        let policy = OutboundPolicy::Close;
-        OutboundLimit { bytes_max, policy }
-    }
-}
-
-/// What happens to a message that passes `outbound_bytes_max`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OutboundPolicy {
-    /// Its session is closed with 1008.
-    Close,
-    /// It is dropped.
-    DropNew,
-    /// The oldest whole messages that wait are dropped, until it fits.
-    DropOldest,
-}
-
-/// What happens to a session whose peer sends more than `messages_per_s_max` or `bytes_per_s_max`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RatePolicy {
-    /// The peer is not read until it may send again.
-    Pause,
-    /// The session is closed with 1008.
-    Close,
-}
-
-/// Which pages may connect (RFC 6455 §10.2).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origins {
-    /// Pages of the request's own `Host`; between loopback names the port may differ.
-    SameHost,
-    /// All pages.
-    Any,
-    /// Pages of these origins, written as browsers write them: `https://example.com` or `null`.
-    /// `https://*.example.com` is all origins below a host, and [`SAME_HOST`] the request's own `Host`.
-    Listed(Vec<String>),
-}
-
 /// Which hosts' requests are answered, judged by `Host`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Hosts {
@@ -455,9 +362,6 @@ pub enum DecidedBy {
     /// A `WSHD_*` variable.
     Variable,
 }
-
-/// The word for [`Origins::SameHost`], alone or in a list.
-pub const SAME_HOST: &str = "same-host";
 
 impl Default for Config {
     fn default() -> Config {
@@ -519,22 +423,6 @@ impl Default for Config {
             handlers_map_file: None,
             routes: Vec::new(),
             remarks: Vec::new(),
-        }
-    }
-}
-
-impl Default for HandlerConfig {
-    fn default() -> HandlerConfig {
-        HandlerConfig {
-            reload: ReloadPolicy::Migrate,
-            origins: Origins::SameHost,
-            origins_by: DecidedBy::File,
-            access: None,
-            addresses: AddressRules::default(),
-            raw: false,
-            limits: HandlerLimits::default(),
-            session: SessionLimits::default(),
-            config: Value::Object(serde_json::Map::new()),
         }
     }
 }
