@@ -11,8 +11,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use pages::{Block, Page, below, for_users, of_the_book, root};
-use world::World;
+use crate::harness::repository::{files, root};
+
+use self::pages::{Block, Page, below, for_users, of_the_book};
+use self::world::World;
 
 /// Languages of blocks, and what their code is compared with: files, and folders with the endings of names. Those in Markdown
 /// are compiled by tests: `tests/new.rs` and those of the SDK's documentation.
@@ -239,25 +241,4 @@ fn described(item: &str) -> String {
 fn without_blanks(text: &str) -> String {
     let text = text.replace("{{name}}", "hello");
     text.split_whitespace().collect()
-}
-
-/// A file, or every file below a folder whose name ends so.
-fn files(folder: &Path, endings: &[&str]) -> Vec<PathBuf> {
-    if folder.is_file() {
-        return vec![folder.to_owned()];
-    }
-    let entries = fs::read_dir(folder).expect("a folder");
-    let paths = entries.map(|entry| entry.expect("an entry").path());
-    paths
-        .filter(|path| !path.ends_with("target"))
-        .flat_map(|path| match path.is_dir() {
-            true => files(&path, endings),
-            false => vec![path],
-        })
-        .filter(|path| {
-            endings
-                .iter()
-                .any(|it| path.to_string_lossy().ends_with(it))
-        })
-        .collect()
 }

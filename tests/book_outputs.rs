@@ -9,31 +9,22 @@ mod shape;
 mod transcripts;
 mod words;
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread::JoinHandle;
 
 use crate::harness::eventually;
+use crate::harness::repository::read;
 use crate::harness::server::Server;
 use crate::harness::site::Site;
 
 use self::shape::is_alike;
 use self::transcripts::{Entry, entries};
 
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
-
 /// A page of the book.
 #[track_caller]
 fn page(path: &str) -> String {
     read(&format!("docs/src/{path}"))
-}
-
-#[track_caller]
-fn read(path: &str) -> String {
-    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
 /// The server of the book: `/srv/wshd/config.toml`, two handlers, one session of each.

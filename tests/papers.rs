@@ -2,37 +2,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
 
+use crate::harness::repository::{files, read, root};
 use crate::harness::server::Server;
 use crate::harness::site::Site;
 
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
-
 /// What stands between backticks in the column `shown by`.
 fn shown_by() -> Vec<String> {
-    let readme = fs::read_to_string(root().join("tests/README.md")).expect("the README");
+    let readme = read("tests/README.md");
     let (_, claims) = readme.split_once("\n## What is claimed").expect("claims");
     let claims = claims.split("\n## ").next().unwrap_or_default();
     let rows = claims.lines().filter(|line| line.starts_with("| "));
     let cells = rows.filter_map(|row| row.trim_end_matches('|').rsplit('|').next());
     cells
         .flat_map(|cell| cell.split('`').skip(1).step_by(2).map(str::to_owned))
-        .collect()
-}
-
-/// Every file below a directory that ends so.
-fn files(directory: &Path, ending: &str) -> Vec<PathBuf> {
-    let entries = fs::read_dir(directory).expect("a directory");
-    let paths = entries.map(|entry| entry.expect("an entry").path());
-    paths
-        .flat_map(|path| match path.is_dir() {
-            true => files(&path, ending),
-            false => vec![path],
-        })
-        .filter(|path| path.to_string_lossy().ends_with(ending))
         .collect()
 }
 
@@ -43,7 +26,7 @@ fn every_test_and_file_in_the_table_of_claims_exists() {
     let tests = ["tests", "plugin-api/tests", "plugin-api/src", "server/src"];
     let tests: Vec<String> = tests
         .iter()
-        .flat_map(|directory| files(&root().join(directory), ".rs"))
+        .flat_map(|directory| files(&root().join(directory), &[".rs"]))
         .map(|path| fs::read_to_string(path).expect("a source"))
         .collect();
 
@@ -65,7 +48,7 @@ fn every_test_and_file_in_the_table_of_claims_exists() {
 #[test]
 fn every_file_of_integration_tests_is_in_the_table_of_claims() {
     let shown_by = shown_by();
-    let main = fs::read_to_string(root().join("tests/main.rs")).expect("tests/main.rs");
+    let main = read("tests/main.rs");
     let modules = main.lines().filter_map(|line| line.strip_prefix("mod "));
     let modules: Vec<&str> = modules
         .map(|module| module.trim_end_matches(';'))
@@ -84,7 +67,7 @@ fn every_file_of_integration_tests_is_in_the_table_of_claims() {
 
 #[test]
 fn every_test_that_is_left_out_under_a_sanitizer_exists() {
-    let lists = files(&root().join("tests/sanitizers"), ".left_out");
+    let lists = files(&root().join("tests/sanitizers"), &[".left_out"]);
     assert_eq!(lists.len(), 2, "{lists:?}");
     for list in lists {
         let list = fs::read_to_string(list).expect("a list");
@@ -104,10 +87,9 @@ fn every_test_that_is_left_out_under_a_sanitizer_exists() {
 
 #[test]
 fn every_fuzz_target_calls_a_function_that_exists_and_is_in_the_table() {
-    let read = |path: &str| fs::read_to_string(root().join(path)).expect("a file");
     let functions = read("server/src/testing/fuzzing.rs");
     let (manifest, readme) = (read("tests/fuzz/Cargo.toml"), read("tests/fuzz/README.md"));
-    let targets = files(&root().join("tests/fuzz/fuzz_targets"), ".rs");
+    let targets = files(&root().join("tests/fuzz/fuzz_targets"), &[".rs"]);
     assert!(targets.len() > 5, "{targets:?}");
 
     for target in targets {
@@ -127,12 +109,11 @@ fn every_fuzz_target_calls_a_function_that_exists_and_is_in_the_table() {
 
 #[test]
 fn every_test_of_abuse_has_its_row_and_what_holds_it_exists() {
-    let read = |path: &str| fs::read_to_string(root().join(path)).expect("a file");
     let readme = read("tests/abuse/README.md");
     let table = read("tests/abuse/src/table.rs");
     let sources: Vec<String> = ["tests", "server/src"]
         .iter()
-        .flat_map(|directory| files(&root().join(directory), ".rs"))
+        .flat_map(|directory| files(&root().join(directory), &[".rs"]))
         .map(|path| fs::read_to_string(path).expect("a source"))
         .collect();
     let exists = |shown: &str| match shown.split(' ').next() {
@@ -171,7 +152,7 @@ fn every_test_of_abuse_has_its_row_and_what_holds_it_exists() {
 
 #[test]
 fn each_lesson_of_a_known_vulnerability_has_tests_that_hold_it() {
-    let paper = fs::read_to_string(root().join("tests/LESSONS.md")).expect("LESSONS.md");
+    let paper = read("tests/LESSONS.md");
     let rows = rows(&paper);
     assert_eq!(rows.len(), 25);
     for (index, row) in rows.iter().enumerate() {
@@ -189,7 +170,7 @@ fn each_lesson_of_a_known_vulnerability_has_tests_that_hold_it() {
 
 /// The paper for those who come from pywebsocket.
 fn pywebsocket() -> String {
-    fs::read_to_string(root().join("PYWEBSOCKET.md")).expect("PYWEBSOCKET.md")
+    read("PYWEBSOCKET.md")
 }
 
 /// What stands below this heading of the second level.
@@ -222,11 +203,11 @@ fn blocks<'a>(paper: &'a str, language: &str) -> Vec<&'a str> {
 
 /// Whether the file has a test of this name.
 fn is_test(file: &str, name: &str) -> bool {
-    let source = fs::read_to_string(root().join(file)).expect(file);
+    let source = read(file);
     let found = source.split_once(&format!("fn {name}("));
     // The cases of browsers have no attribute. A table names them.
     if file.starts_with("tests/browser/") {
-        let table = fs::read_to_string(root().join("tests/browser/main.rs")).expect("a table");
+        let table = read("tests/browser/main.rs");
         return found.is_some() && table.contains(&format!(" {name}"));
     }
     found.is_some_and(|(before, _)| {
@@ -282,7 +263,7 @@ fn every_row_for_those_who_come_from_pywebsocket_has_its_tests_or_its_reason() {
 
 #[test]
 fn the_tests_of_pywebsocket_that_fail_are_told_with_the_reason() {
-    let script = fs::read_to_string(root().join("tests/pywebsocket/run.py")).expect("the script");
+    let script = read("tests/pywebsocket/run.py");
     let (_, expected) = script.split_once("\nDIFFERENT = {").expect("a list");
     let expected = expected.split('}').next().unwrap_or_default();
     let names = expected.split('"').filter(|it| it.starts_with("test_"));

@@ -6,6 +6,8 @@ use std::path::{Component, Path, PathBuf};
 
 use pulldown_cmark::{CodeBlockKind, Event, Options, Parser, Tag, TagEnd};
 
+use crate::harness::repository::root;
+
 /// A page in Markdown.
 pub(super) struct Page {
     /// From the root of the repository.
@@ -21,10 +23,6 @@ pub(super) struct Block {
     pub(super) language: String,
     pub(super) mark: Option<String>,
     pub(super) text: String,
-}
-
-pub(super) fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
 /// The pages of the book, without its table of contents.

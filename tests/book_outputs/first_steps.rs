@@ -1,6 +1,7 @@
 //! The pages for those who begin: what they show is printed in a directory with two handlers.
 
-use super::{World, read, root};
+use super::World;
+use crate::harness::repository::{files, read, root};
 
 #[test]
 fn the_version_is_printed_as_the_book_shows() {
@@ -31,22 +32,14 @@ fn a_handler_in_c_is_made_and_tested_as_the_book_shows() {
 fn every_page_with_a_transcript_is_compared() {
     let tests = read("tests/book_outputs.rs") + &read("tests/book_outputs/first_steps.rs");
     let book = root().join("docs/src");
-    let mut folders = vec![book.clone()];
     let mut count = 0;
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).expect("a folder") {
-            let path = entry.expect("an entry").path();
-            if path.is_dir() {
-                folders.push(path);
-                continue;
-            }
-            let text = std::fs::read_to_string(&path).expect("a page");
-            if text.contains("\n```console\n") {
-                let page = path.strip_prefix(&book).expect("it lies in the book");
-                let holds = format!(".holds(\"{}\")", page.display());
-                assert!(tests.contains(&holds), "no test has `{holds}`");
-                count += 1;
-            }
+    for path in files(&book, &[".md"]) {
+        let text = std::fs::read_to_string(&path).expect("a page");
+        if text.contains("\n```console\n") {
+            let page = path.strip_prefix(&book).expect("it lies in the book");
+            let holds = format!(".holds(\"{}\")", page.display());
+            assert!(tests.contains(&holds), "no test has `{holds}`");
+            count += 1;
         }
     }
     assert!(count > 5, "{count} pages");

@@ -5,9 +5,10 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use super::page;
 use super::transcripts::blocks;
 use super::words::{between, first_cells, literals};
-use super::{page, read, root};
+use crate::harness::repository::{read, root};
 use crate::harness::server::Server;
 use crate::harness::site::Site;
 use crate::harness::tls::Tls;

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
 
+use super::page;
 use super::shape::fields_of;
 use super::transcripts::blocks;
-use super::{page, read, root};
+use crate::harness::repository::{files, read, root};
 use crate::harness::server::Server;
 use crate::harness::site::Site;
 
@@ -145,7 +145,7 @@ fn every_line_of_the_log_in_the_table_of_troubles_is_one_of_the_programs() {
 fn every_line_of_a_log_in_the_book_has_a_sentence_and_fields_of_the_programs() {
     let sources = sources();
     let mut count = 0;
-    for file in files_below(&root().join("docs/src"), "md") {
+    for file in files(&root().join("docs/src"), &[".md"]) {
         let page = fs::read_to_string(&file).expect("a page");
         for line in blocks(&page, "log").iter().flat_map(|it| it.lines()) {
             if line.starts_with('{') {
@@ -183,7 +183,7 @@ fn every_line_of_a_log_in_the_book_has_a_sentence_and_fields_of_the_programs() {
 
 /// All sources of the program, without blanks.
 fn sources() -> String {
-    let files = files_below(&root().join("server/src"), "rs");
+    let files = files(&root().join("server/src"), &[".rs"]);
     let texts = files
         .iter()
         .map(|file| fs::read_to_string(file).expect("a source"));
@@ -194,17 +194,4 @@ fn sources() -> String {
 
 fn without_blanks(text: &str) -> String {
     text.split_whitespace().collect()
-}
-
-/// Every file below a directory whose name ends so.
-fn files_below(directory: &Path, extension: &str) -> Vec<PathBuf> {
-    let entries = fs::read_dir(directory).expect("a directory");
-    let paths = entries.map(|entry| entry.expect("an entry").path());
-    paths
-        .flat_map(|path| match path.is_dir() {
-            true => files_below(&path, extension),
-            false => vec![path],
-        })
-        .filter(|path| path.extension().is_some_and(|it| it == extension))
-        .collect()
 }

@@ -11,6 +11,7 @@ pub(crate) mod compile;
 pub(crate) mod deflating;
 pub(crate) mod limits;
 pub(crate) mod patch;
+pub(crate) mod repository;
 pub(crate) mod script;
 pub(crate) mod server;
 pub(crate) mod site;
