@@ -57,19 +57,45 @@ impl Artifacts {
         self.plugins.join(format!("lib{name}.so"))
     }
 
-    /// The bytes of a plugin in which one text is another one of its length: a build of its own.
-    pub(crate) fn patched(&self, name: &str, from: &str, to: &str) -> Result<Vec<u8>> {
-        let mut bytes = std::fs::read(self.plugin(name))?;
-        let places: Vec<usize> = (0..bytes.len().saturating_sub(from.len()))
-            .filter(|at| bytes[*at..].starts_with(from.as_bytes()))
+    /// Builds of a plugin that differ in one text.
+    pub(crate) fn builds(&self, name: &str, text: &'static str) -> Result<Builds> {
+        let bytes = std::fs::read(self.plugin(name))?;
+        let places: Vec<usize> = (0..bytes.len().saturating_sub(text.len()))
+            .filter(|at| bytes[*at..].starts_with(text.as_bytes()))
             .collect();
-        if places.is_empty() || from.len() != to.len() {
-            return Err(format!("`{from}` cannot be replaced in `{name}`").into());
+        match places.is_empty() {
+            true => Err(format!("`{text}` is not in `{name}`").into()),
+            false => Ok(Builds {
+                bytes,
+                places,
+                text,
+            }),
         }
-        for at in places {
-            bytes[at..at + to.len()].copy_from_slice(to.as_bytes());
+    }
+}
+
+/// The bytes of a plugin, and where the text is that differs.
+#[derive(Clone, Debug)]
+pub(crate) struct Builds {
+    bytes: Vec<u8>,
+    places: Vec<usize>,
+    text: &'static str,
+}
+
+impl Builds {
+    /// The name of the build with this number: the text with the number as its last four digits.
+    pub(crate) fn name(&self, number: usize) -> String {
+        let (word, _) = self.text.split_at(self.text.len() - 4);
+        format!("{word}{:04}", number % 10_000)
+    }
+
+    /// The bytes of the build with this number.
+    pub(crate) fn number(&self, number: usize) -> Vec<u8> {
+        let mut bytes = self.bytes.clone();
+        for at in &self.places {
+            bytes[*at..*at + self.text.len()].copy_from_slice(self.name(number).as_bytes());
         }
-        Ok(bytes)
+        bytes
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::prober::{Probe, Prober};
-use crate::server::{Server, Usage};
+use crate::server::{Images, Server, Usage};
 use crate::wire::Peer;
 use crate::{Result, quietly};
 
@@ -45,7 +45,26 @@ pub(crate) fn under_attack(
     checks: &mut Checks,
     attack: impl FnOnce(&mut Checks) -> Result<()> + Send,
 ) -> Result<()> {
-    let baseline = Baseline::take(server)?;
+    attack_on(server, None, checks, attack)
+}
+
+/// Like `under_attack`, of a handler that is replaced: images of its generations, which are never unmapped, are counted apart.
+pub(crate) fn under_replacements(
+    server: &Server,
+    plugin: &'static str,
+    checks: &mut Checks,
+    attack: impl FnOnce(&mut Checks) -> Result<()> + Send,
+) -> Result<()> {
+    attack_on(server, Some(plugin), checks, attack)
+}
+
+fn attack_on(
+    server: &Server,
+    replaced: Option<&'static str>,
+    checks: &mut Checks,
+    attack: impl FnOnce(&mut Checks) -> Result<()> + Send,
+) -> Result<()> {
+    let baseline = Baseline::apart_from(server, replaced)?;
     let prober = Prober::start(server.port)?;
     let done = std::thread::scope(|scope| {
         let attacking = scope.spawn(|| {
@@ -84,11 +103,17 @@ impl Checks {
 /// What a server has before an attack.
 pub(crate) struct Baseline {
     before: Usage,
+    /// The plugin whose images are counted apart, and those that were there.
+    replaced: Option<(&'static str, Images)>,
 }
 
 impl Baseline {
     /// Lets the server make what it makes once, and looks.
     pub(crate) fn take(server: &Server) -> Result<Baseline> {
+        Baseline::apart_from(server, None)
+    }
+
+    fn apart_from(server: &Server, replaced: Option<&'static str>) -> Result<Baseline> {
         let mut peers = Vec::new();
         for _ in 0..64 {
             peers.push(Peer::open(server.port, "/echo")?);
@@ -99,7 +124,11 @@ impl Baseline {
         drop(peers);
         std::thread::sleep(Duration::from_millis(300));
         let before = server.usage()?;
-        Ok(Baseline { before })
+        let replaced = match replaced {
+            Some(plugin) => Some((plugin, server.images(plugin)?)),
+            None => None,
+        };
+        Ok(Baseline { before, replaced })
     }
 
     pub(crate) fn resident_bytes(&self) -> u64 {
@@ -111,25 +140,46 @@ impl Baseline {
         let ended = Instant::now();
         let before = self.before;
         let descriptors_max = before.descriptors + before.descriptors.div_ceil(20);
-        let (usage, is_back) = loop {
-            let usage = server.usage()?;
+        let (usage, images, is_back) = loop {
+            let (usage, images) = (server.usage()?, self.new_images(server)?);
+            let resident = usage.resident_bytes - images.resident_bytes;
             let is_back = usage.descriptors <= descriptors_max
-                && usage.resident_bytes <= before.resident_bytes + GROWTH_MAX;
+                && resident <= before.resident_bytes + GROWTH_MAX;
             if is_back || ended.elapsed() > BACK_WITHIN {
-                break (usage, is_back);
+                break (usage, images, is_back);
             }
             std::thread::sleep(Duration::from_millis(50));
         };
-        let figure = format!(
+        let mut figure = format!(
             "{:.1} s later {} descriptors of {} before, {:+.1} MiB resident",
             ended.elapsed().as_secs_f64(),
             usage.descriptors,
             before.descriptors,
-            mib(usage.resident_bytes) - mib(before.resident_bytes),
+            mib(usage.resident_bytes - images.resident_bytes) - mib(before.resident_bytes),
         );
+        if self.replaced.is_some() {
+            let bytes = images.resident_bytes / images.count.max(1) as u64;
+            figure += &format!(
+                " apart from the images of {} generations, {:.2} MiB each",
+                images.count,
+                mib(bytes)
+            );
+        }
         self.panics(server, checks);
         checks.holds(figure, is_back);
         Ok(())
+    }
+
+    /// Images of the plugin that is replaced that were not there before.
+    fn new_images(&self, server: &Server) -> Result<Images> {
+        let Some((plugin, before)) = self.replaced else {
+            return Ok(Images::default());
+        };
+        let now = server.images(plugin)?;
+        Ok(Images {
+            count: now.count.saturating_sub(before.count),
+            resident_bytes: now.resident_bytes.saturating_sub(before.resident_bytes),
+        })
     }
 
     fn panics(&self, server: &Server, checks: &mut Checks) {

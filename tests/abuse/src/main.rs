@@ -118,7 +118,8 @@ impl Lab {
     }
 }
 
-type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;
+type Error = Box<dyn std::error::Error + Send + Sync>;
+type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Lets the server and the prober have a processor before this thread and those that it makes. Attackers in the world have
 /// processors of their own.

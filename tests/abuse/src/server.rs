@@ -1,9 +1,11 @@
 //! The server under attack, as a process of its own, and what the system says of it.
 
 use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -17,6 +19,8 @@ use crate::artifacts::Artifacts;
 #[derive(Debug)]
 pub(crate) struct Server {
     child: Child,
+    /// The process that serves: the child, or the last one that has taken its place.
+    serving: AtomicU32,
     pub(crate) port: u16,
     site: TempDir,
     log: &'static str,
@@ -103,6 +107,7 @@ impl Server {
             .stderr(File::create(site.path().join(STDERR))?);
         let child = command.spawn()?;
         let mut server = Server {
+            serving: AtomicU32::new(child.id()),
             child,
             port: 0,
             site,
@@ -151,10 +156,24 @@ impl Server {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
+    /// What the server has logged behind `from`, in whole lines. Moves `from` behind them.
+    pub(crate) fn log_from(&self, from: &mut u64) -> Result<String> {
+        let mut file = File::open(self.inside(self.log))?;
+        file.seek(SeekFrom::Start(*from))?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        let whole = bytes
+            .iter()
+            .rposition(|it| *it == b'\n')
+            .map_or(0, |at| at + 1);
+        *from += whole as u64;
+        Ok(String::from_utf8_lossy(&bytes[..whole]).into_owned())
+    }
+
     /// A file of the site as the server sees it, which may have a file system of its own mounted there.
     pub(crate) fn inside(&self, name: &str) -> PathBuf {
         let path = self.path(name);
-        let root = format!("/proc/{}/root", self.child.id());
+        let root = format!("/proc/{}/root", self.pid());
         let seen = Path::new(&root).join(path.strip_prefix("/").unwrap_or(&path));
         if seen.exists() { seen } else { path }
     }
@@ -175,7 +194,41 @@ impl Server {
     }
 
     pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
-        Ok(kill(Pid::from_raw(self.child.id() as i32), signal)?)
+        Ok(kill(Pid::from_raw(self.pid() as i32), signal)?)
+    }
+
+    /// Has another process take the place of this one, the `count`th time, and waits until it serves.
+    pub(crate) fn upgrade(&self, count: usize, most: Duration) -> Result<()> {
+        self.signal(Signal::SIGUSR2)?;
+        self.await_lines(UPGRADED, count, most)?;
+        let log = self.log();
+        let line = log.lines().rfind(|it| it.contains(UPGRADED));
+        let pid = line.and_then(|it| it.split("pid=").nth(1)?.split_whitespace().next());
+        let pid = pid.ok_or("no number of the new process in the log")?;
+        self.serving.store(pid.parse()?, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Waits until no other process of this server runs. Returns how many there are at last.
+    pub(crate) fn await_alone(&self, most: Duration) -> Result<usize> {
+        let own = self.site.path().canonicalize()?;
+        let runs_here = |path: &Path| {
+            let here = fs::read_link(path.join("cwd")).is_ok_and(|it| it == own);
+            // Those that try handlers have another name.
+            let name = fs::read_to_string(path.join("comm")).unwrap_or_default();
+            // One that has ended has no memory, but a place until its parent looks.
+            let lives = fs::read_to_string(path.join("cmdline")).is_ok_and(|it| !it.is_empty());
+            here && lives && name.trim() == "wshd"
+        };
+        let deadline = Instant::now() + most;
+        loop {
+            let processes = fs::read_dir("/proc")?.flatten();
+            let count = processes.filter(|it| runs_here(&it.path())).count();
+            if count <= 1 || Instant::now() > deadline {
+                return Ok(count);
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 
     /// Waits for the end of the process.
@@ -202,11 +255,31 @@ impl Server {
     }
 
     pub(crate) fn usage(&self) -> Result<Usage> {
-        Usage::of(self.child.id())
+        Usage::of(self.pid())
+    }
+
+    /// The images of a plugin that are mapped, the serving one included.
+    pub(crate) fn images(&self, plugin: &str) -> Result<Images> {
+        let (mut images, mut is_image) = (Images::default(), false);
+        for line in fs::read_to_string(format!("/proc/{}/smaps", self.pid()))?.lines() {
+            let name = line.split_whitespace().next().unwrap_or_default();
+            if name.contains('-') {
+                is_image = line.contains(plugin);
+                // One mapping of an image has its code.
+                images.count += usize::from(is_image && line.contains(" r-xp "));
+            } else if is_image && name == "Rss:" {
+                let kibibytes = line
+                    .split_whitespace()
+                    .nth(1)
+                    .and_then(|it| it.parse::<u64>().ok());
+                images.resident_bytes += kibibytes.unwrap_or_default() * 1024;
+            }
+        }
+        Ok(images)
     }
 
     pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
+        self.serving.load(Ordering::Relaxed)
     }
 }
 
@@ -214,8 +287,18 @@ impl Drop for Server {
     fn drop(&mut self) {
         // It may have ended by itself.
         let _ = self.child.kill();
+        if self.pid() != self.child.id() {
+            let _ = self.signal(Signal::SIGKILL);
+        }
         let _ = self.child.wait();
     }
+}
+
+/// Mapped libraries of one plugin. They are never unmapped.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Images {
+    pub(crate) count: usize,
+    pub(crate) resident_bytes: u64,
 }
 
 /// What a process has now.
@@ -254,5 +337,6 @@ pub(crate) fn free_port() -> Result<u16> {
         .port())
 }
 
+const UPGRADED: &str = "upgraded: another process serves from now on";
 const STDERR: &str = "stderr.log";
 const START_TIMEOUT: Duration = Duration::from_secs(60);

@@ -1,6 +1,5 @@
 //! A mixed load for long, while the handler is replaced every ten seconds.
 
-use std::fs;
 use std::time::{Duration, Instant};
 
 use crate::checks::{Checks, mib};
@@ -45,6 +44,7 @@ pub(crate) fn run(lab: &Lab, checks: &mut Checks, minutes: u64) -> Result<()> {
 }
 
 fn load(lab: &Lab, server: &Server, time: Duration) -> Result<(Load, Vec<Sample>)> {
+    let builds = lab.artifacts.builds(LEDGER, "build-0001")?;
     let mut load = Load::open(server.port)?;
     let mut samples = Vec::new();
     let began = Instant::now();
@@ -54,9 +54,10 @@ fn load(lab: &Lab, server: &Server, time: Duration) -> Result<(Load, Vec<Sample>
         if Instant::now() >= next_build {
             next_build += BUILD_EVERY;
             load.builds += 1;
-            let build = format!("build-{:04}", load.builds % 10_000);
-            let bytes = lab.artifacts.patched(LEDGER, "build-0001", &build)?;
-            server.put(&format!("handlers/{LEDGER}.so"), &bytes)?;
+            server.put(
+                &format!("handlers/{LEDGER}.so"),
+                &builds.number(load.builds),
+            )?;
         }
         if Instant::now() >= next_sample {
             next_sample += SAMPLE_EVERY;
@@ -130,26 +131,12 @@ struct Sample {
 impl Sample {
     fn take(server: &Server, at: Duration) -> Result<Sample> {
         let usage = server.usage()?;
-        let (mut image_bytes, mut images, mut is_image) = (0, 0, false);
-        for line in fs::read_to_string(format!("/proc/{}/smaps", server.pid()))?.lines() {
-            let name = line.split_whitespace().next().unwrap_or_default();
-            if name.contains('-') {
-                is_image = line.contains(LEDGER);
-                // One mapping of an image has its code.
-                images += usize::from(is_image && line.contains(" r-xp "));
-            } else if is_image && name == "Rss:" {
-                let kibibytes = line
-                    .split_whitespace()
-                    .nth(1)
-                    .and_then(|it| it.parse::<u64>().ok());
-                image_bytes += kibibytes.unwrap_or_default() * 1024;
-            }
-        }
+        let images = server.images(LEDGER)?;
         Ok(Sample {
             at,
             resident_bytes: usage.resident_bytes,
-            image_bytes,
-            images,
+            image_bytes: images.resident_bytes,
+            images: images.count,
             descriptors: usage.descriptors,
         })
     }

@@ -1,5 +1,6 @@
 //! One connection of an attacker: bytes as they are written, and the frames that come back. It waits for each.
 
+use std::fmt::{Display, Formatter};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -80,7 +81,7 @@ impl Peer {
             let frame = self.frame()?.ok_or("the server has left")?;
             match frame.opcode() {
                 PING => self.send(&crate::client_frame::frame(FIN | PONG, &frame.payload))?,
-                CLOSE => return Err(format!("the server closes with {}", frame.code()).into()),
+                CLOSE => return Err(Closed(frame.code()).into()),
                 PONG => {}
                 _ => return Ok(frame.payload),
             }
@@ -118,6 +119,25 @@ impl Peer {
     pub(crate) fn reset(self) -> Result<()> {
         Ok(Socket::from(self.stream).set_linger(Some(Duration::ZERO))?)
     }
+}
+
+/// The server has closed the session with this code, where an answer was wanted.
+#[derive(Debug)]
+pub(crate) struct Closed(pub(crate) u16);
+
+impl Display for Closed {
+    fn fmt(&self, out: &mut Formatter<'_>) -> std::fmt::Result {
+        write!(out, "the server closes with {}", self.0)
+    }
+}
+
+impl std::error::Error for Closed {}
+
+/// Whether an ask failed because the server is being replaced (1012).
+pub(crate) fn is_told_to_come_back(error: &crate::Error) -> bool {
+    error
+        .downcast_ref()
+        .is_some_and(|Closed(code)| *code == 1012)
 }
 
 /// A frame of the server.
