@@ -1,4 +1,4 @@
-//! Handlers in C, compiled when a test wants them.
+//! Handlers in C, compiled when a test wants them. Integration tests and tests/abuse share it.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -44,7 +44,10 @@ pub(crate) fn unruly(options: &[&str]) -> Vec<u8> {
 
 #[track_caller]
 fn cc(source: &str, options: &[&str], out: &Path) {
-    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    // The package of this file is `wshd` or `abuse`.
+    let package = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
+    let mut above = package.filter(|it| it.join("Cargo.lock").exists());
+    let repository = above.next().expect("the repository has a Cargo.lock");
     let compiled = Command::new("cc")
         .args(["-Wall", "-Wextra", "-Werror"])
         .args(options)

@@ -99,10 +99,13 @@ impl Builds {
     }
 }
 
-const PLUGINS: [&str; 5] = [
+const PLUGINS: [&str; 8] = [
     "async_flood_wsh",
     "echo_wsh",
     "fan_wsh",
     "features_wsh",
     "ledger_wsh",
+    "panics_wsh",
+    "stuck_wsh",
+    "troubled_wsh",
 ];

@@ -16,6 +16,9 @@ mod checks;
 #[path = "../../../server/src/testing/client_frame.rs"]
 mod client_frame;
 mod combined;
+#[path = "../../harness/compile.rs"]
+#[allow(dead_code, reason = "integration tests use the rest of it")]
+mod compile;
 mod prober;
 mod report;
 mod server;

@@ -193,6 +193,32 @@ impl Server {
         }
     }
 
+    /// Waits for a line of the log that has all these parts. Returns the first one.
+    pub(crate) fn line(&self, parts: &[&str], most: Duration) -> Result<String> {
+        let deadline = Instant::now() + most;
+        loop {
+            let log = self.log();
+            let found = log
+                .lines()
+                .find(|line| parts.iter().all(|part| line.contains(part)));
+            match found {
+                Some(line) => return Ok(line.to_owned()),
+                None if Instant::now() > deadline => {
+                    return Err(format!("no line with {parts:?} in the log").into());
+                }
+                None => std::thread::sleep(Duration::from_millis(5)),
+            }
+        }
+    }
+
+    /// Puts a plugin there under this name, and waits until it is loaded.
+    pub(crate) fn add(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        self.put(&format!("handlers/{name}_wsh.so"), bytes)?;
+        let handler = format!("handler=\"{name}\"");
+        self.line(&["handler loaded", &handler], START_TIMEOUT)?;
+        Ok(())
+    }
+
     pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
         Ok(kill(Pid::from_raw(self.pid() as i32), signal)?)
     }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::artifacts::Builds;
-use crate::checks::{Checks, under_replacements};
+use crate::checks::{Checks, Leaves, under_attack_that_leaves};
 use crate::server::{Server, Setup};
 use crate::swarm::{AllFrames, Came, Swarm};
 use crate::wire::{CLOSE, FIN, PING, PONG, TEXT, frame};
@@ -19,7 +19,7 @@ pub(crate) fn under_sessions(lab: &Lab, checks: &mut Checks) -> Result<()> {
     let server = Server::start(&lab.artifacts, &setup)?;
     let builds = lab.artifacts.builds(LEDGER, "build-0001")?;
     let file = format!("handlers/{LEDGER}.so");
-    under_replacements(&server, LEDGER, checks, |checks| {
+    under_attack_that_leaves(&LEAVES, &server, checks, |checks| {
         let mut talk = Talk::open(&server, sessions)?;
         for (what, count) in [("by rename", renames), ("in place", in_place)] {
             let began = Instant::now();
@@ -196,5 +196,10 @@ impl Talk {
 }
 
 const LEDGER: &str = "ledger_wsh";
+const LEAVES: Leaves = Leaves {
+    images_of: Some(LEDGER),
+    sessions: 0,
+    panics: false,
+};
 const PERIOD: Duration = Duration::from_millis(100);
 const SOON: Duration = Duration::from_secs(30);
