@@ -99,6 +99,90 @@ fn a_check_says_what_the_server_would_say() {
 }
 
 #[test]
+fn a_check_tells_all_that_is_wrong_in_one_run_with_its_place() {
+    let site = Site::with(&["echo_wsh"]);
+    let wrong = r#"listen = ["127.0.0.1:0", "unix:gone/a.sock", "proxy:127.0.0.1:3"]
+pid_file = "gone/pid"
+admin_socket = "gone/admin.sock"
+log_file = "gone/log"
+access_log_file = "gone/access"
+document_root = "gone"
+handlers_map_file = "gone.map"
+users_file = "gone.users"
+tokens_file = "gone.tokens"
+colour = 3
+[limits]
+connections_max = 0
+[tls]
+certificates = [{ certificate = "gone.pem" }, { certificate = "lost.pem" }]
+"#;
+    site.write("config.toml", wrong);
+    let check = || {
+        let builder = Server::bare(&site).env("WSHD_LOG_LEVEL", "loud");
+        let output = builder.arg("check").output();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code(), said)
+    };
+
+    let (code, said) = check();
+
+    assert_eq!(code, Some(78), "{said}");
+    for expected in [
+        "`WSHD_LOG_LEVEL` wants ",
+        "config.toml:10:1: unknown key `colour`",
+        "config.toml:12:19: `connections_max` wants ",
+        "config.toml:1:46: cannot listen on `proxy:127.0.0.1:3`",
+        "config.toml:7:21: cannot read ",
+        "config.toml:8:14: cannot read ",
+        "config.toml:9:15: cannot read ",
+        "config.toml:1:26: cannot listen on unix:",
+        "config.toml:2:12: cannot write ",
+        "config.toml:3:16: cannot make the admin socket ",
+        "config.toml:4:12: cannot open the log file ",
+        "config.toml:5:19: cannot open the access log file ",
+        "config.toml:6:17: cannot serve pages from ",
+        "config.toml:14:33: cannot read ",
+        "config.toml:14:63: cannot read ",
+        "wshd: note: no handler was tried",
+    ] {
+        assert!(said.contains(expected), "{expected}\n{said}");
+    }
+    assert!(!site.root().join("gone").exists());
+
+    // A server that is started tells all of its configuration, too, and does not get to the rest.
+    let (code, said) = wshd(&site, &[]);
+    assert_eq!(code, Some(78), "{said}");
+    for expected in [
+        "config.toml:10:1: ",
+        "config.toml:7:21: ",
+        "config.toml:9:15: ",
+    ] {
+        assert!(said.contains(expected), "{expected}\n{said}");
+    }
+}
+
+#[test]
+fn a_check_does_not_tell_what_is_wrong_only_because_something_else_is() {
+    let site = Site::with(&["echo_wsh"]);
+    let wrong = r#"listen = ["tls:127.0.0.1:0"]
+users_file = 3
+handlers_dir = 4
+[tls]
+certificates = "cert.pem"
+[auth]
+"/echo" = "required"
+"#;
+    site.write("config.toml", wrong);
+
+    let (code, said) = wshd(&site, &["check"]);
+
+    assert_eq!(code, Some(78), "{said}");
+    let told = said.lines().filter(|line| line.contains("config.toml:"));
+    assert_eq!(told.count(), 3, "{said}");
+    assert_eq!(said.matches("wshd: ").count(), 1, "{said}");
+}
+
+#[test]
 fn a_check_notes_topics_of_a_handler_that_is_not_there_and_does_not_fail() {
     let site = Site::with(&["echo_wsh"]);
     site.write(

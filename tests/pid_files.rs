@@ -92,14 +92,15 @@ fn a_check_finds_what_keeps_a_server_from_its_file_and_disturbs_no_server() {
     assert_eq!(code, Some(1), "{said}");
     let other = "what lies there is no file with the number of a process";
     assert!(said.contains(other), "{said}");
-    // A service manager may make it for the server.
     let (code, said) = check("nowhere/wshd.pid");
-    assert_eq!(code, Some(0), "{said}");
-    assert!(
-        said.contains("wshd: note: no server starts before"),
-        "{said}"
-    );
+    assert_eq!(code, Some(1), "{said}");
+    let missing = "/nowhere/wshd.pid` (`pid_file`): its directory is not there";
+    assert!(said.contains(missing), "{said}");
     assert!(!site.root().join("nowhere").exists());
+    // There a service manager may make it for the server.
+    let (code, said) = check("/run/wshd-that-is-not-there/wshd.pid");
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.starts_with("wshd: note: cannot write"), "{said}");
 }
 
 #[test]

@@ -1,6 +1,8 @@
-//! `wshd check`: whether every plugin in the handlers directory could be served.
+//! `wshd check`: whether a server would start, and every plugin in the handlers directory could be served.
 
-use std::path::PathBuf;
+mod places;
+
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
@@ -9,22 +11,18 @@ use arc_swap::ArcSwap;
 
 use crate::border::handler_context::Rights;
 use crate::border::trial::{self, Bounds};
-use crate::config::Config;
-use crate::config::document_root;
-use crate::logging;
+use crate::config::{CheckedReading, Config, WrittenPaths};
 use crate::plugin::inspect::inspect;
 use crate::plugin::refusal::Refusal;
 use crate::plugin::stage::Stage;
 use crate::plugin::trust;
 use crate::process::identity::{Identity, IdentityError};
 use crate::process::machine;
-use crate::process::pid_file::PidFile;
 use crate::reload::StartError;
 use crate::reload::content::read;
 use crate::reload::load::{self, Job};
 use crate::reload::scan::{self, Found, Scan, Scope};
 use crate::shared::Shared;
-use crate::transport::settings::TlsSettings;
 
 /// The result of a check.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,8 +31,8 @@ pub struct CheckReport {
     pub good: Vec<GoodPlugin>,
     /// A sentence for each fault, as the server would say it.
     pub bad: Vec<String>,
-    /// Why the files of TLS cannot be used, which a server does not start with.
-    pub bad_tls: Option<String>,
+    /// Why files of TLS cannot be used, which a server does not start with.
+    pub bad_tls: Vec<String>,
     /// The names of handlers whose plugin exists and cannot be served.
     pub refused: Vec<String>,
     /// A sentence where the handlers directory has no plugin, good or bad.
@@ -54,52 +52,18 @@ pub struct GoodPlugin {
     pub description: String,
 }
 
-impl CheckReport {
-    /// Adds what is to be said of the certificates. One that clients refuse is a fault, though a server starts with it.
-    fn judge_certificates(&mut self, tls: &TlsSettings) {
-        for certificate in tls.certificates() {
-            if let Some(remark) = &certificate.remark {
-                let sentences = match remark.is_refused {
-                    true => &mut self.bad,
-                    false => &mut self.notes,
-                };
-                sentences.push(format!("the certificate {}", remark.text));
-            }
-            self.notes.extend(certificate.exposure.clone());
-        }
-    }
-}
-
-/// Tries every plugin in a process of its own. Where the system has no such process, it loads the plugin,
-/// tells it that no traffic follows, and shuts it down again.
+/// Looks for all that would keep a server from its start, and tries every plugin in a process of its own. Where the system
+/// has no such process, it loads the plugin, tells it that no traffic follows, and shuts it down again.
 ///
-/// # Errors
-///
-/// There is no place from which plugins can be opened.
-pub fn check(config: &Config) -> Result<CheckReport, StartError> {
+/// Where the configuration has an error, no plugin is tried: what is configured for it may be what is wrong.
+pub fn check(reading: &CheckedReading) -> CheckReport {
+    let CheckedReading { config, places, .. } = reading;
     let mut report = CheckReport {
         notes: config.long_messages(machine::memory_bytes()),
         ..CheckReport::default()
     };
-    match TlsSettings::read(config) {
-        Ok(tls) => report.judge_certificates(&tls),
-        Err(error) => report.bad_tls = Some(error.to_string()),
-    }
-    if let Some(path) = &config.pid_file {
-        if let Err(error) = PidFile::check(path) {
-            report.bad.push(error.to_string());
-        }
-        // A service manager may make it when the server starts.
-        if let Some(directory) = path
-            .parent()
-            .filter(|it| it.try_exists().is_ok_and(|is_there| !is_there))
-        {
-            let (path, directory) = (path.display(), directory.display());
-            report.notes.push(format!(
-                "no server starts before the directory `{directory}` is there, for `{path}` (`pid_file`)"
-            ));
-        }
-    }
+    report.judge_tls(config, places);
+    report.judge_places(config, places);
     let (user, group) = (config.user.as_deref(), config.group.as_deref());
     match Identity::wanted(user, group) {
         // What follows is judged as the server will find it, and no handler is tried with root's rights.
@@ -107,7 +71,7 @@ pub fn check(config: &Config) -> Result<CheckReport, StartError> {
             trial::end_helper();
             if let Err(error) = identity.assume() {
                 report.bad.push(error.to_string());
-                return Ok(report);
+                return report;
             }
             trial::start_helper_again();
         }
@@ -116,72 +80,80 @@ pub fn check(config: &Config) -> Result<CheckReport, StartError> {
         Err(error @ IdentityError::NotRoot { .. }) => report.notes.push(error.to_string()),
         Err(error) => report.bad.push(error.to_string()),
     }
-    if let Err(error) = document_root::check(config) {
-        report.bad.push(error.to_string());
-    }
+    report.judge_files(config, places);
     report.notes.extend(config.tls.remarks(&config.listen));
     if let Some(auth) = &config.auth {
         report.notes.extend(auth.remarks.iter().cloned());
     }
-    match logging::check_files(config) {
-        Ok(remarks) => report.notes.extend(remarks),
-        Err(error) => report.bad.push(error.to_string()),
+    if !reading.is_handlers_dir_known {
+        return report;
     }
-    let scan = match scan::scan(&Scope::of(config)) {
-        Ok(scan) => scan,
-        Err(source) => {
+    match (scan::scan(&Scope::of(config)), &reading.error) {
+        (Err(source), _) => {
             let path = config.handlers_dir.clone();
             let error = StartError::NoDirectory { path, source };
-            report.bad.push(error.to_string());
-            return Ok(report);
+            let sentence = places.locate(&config.handlers_dir, &error);
+            report.bad.push(sentence);
         }
-    };
-    trust::tell(config.trust);
-    let stage = Arc::new(Stage::new(config.stage_dir.as_deref(), false)?);
-    stage.set_trust(config.trust);
-    let shared = Shared::new(Arc::new(ArcSwap::from_pointee(config.clone())));
-    for (path, refusal) in &scan.refused {
-        report.refused.extend(scan::name_at(path, config));
-        report
-            .bad
-            .push(refusal.sentence(&scan::relative(path, config)));
+        (Ok(_), Some(_)) => report.notes.push(NOT_TRIED.to_owned()),
+        (Ok(scan), None) => report.try_plugins(config, places, &scan),
     }
-    for (path, error) in &scan.unreadable {
-        let path = path.display();
-        report.bad.push(format!("cannot read `{path}`: {error}"));
-    }
-    let mut taken: Vec<&Found> = Vec::new();
-    for found in &scan.plugins {
-        let outcome = match taken.iter().find(|other| other.name == found.name) {
-            Some(other) => Err(Refusal::RouteTaken {
-                route: format!("/{}", found.name),
-                by: scan::relative(&other.path, config),
-            }),
-            None => try_load(found, config, &shared, &stage),
+    report
+}
+
+impl CheckReport {
+    /// Tries what was found in the handlers directory.
+    fn try_plugins(&mut self, config: &Config, places: &WrittenPaths, scan: &Scan) {
+        trust::tell(config.trust);
+        let stage = match Stage::new(config.stage_dir.as_deref(), false) {
+            Ok(stage) => Arc::new(stage),
+            Err(error) => {
+                let path = config.stage_dir.as_deref().unwrap_or(Path::new(""));
+                return self.bad.push(places.locate(path, &error));
+            }
         };
-        match outcome {
-            Ok(description) => {
-                taken.push(found);
-                report.good.push(GoodPlugin {
-                    name: found.name.clone(),
-                    path: found.path.clone(),
-                    description,
-                });
-            }
-            Err(refusal) => {
-                report.refused.push(found.name.clone());
-                report
-                    .bad
-                    .push(refusal.sentence(&scan::relative(&found.path, config)));
+        stage.set_trust(config.trust);
+        let shared = Shared::new(Arc::new(ArcSwap::from_pointee(config.clone())));
+        for (path, refusal) in &scan.refused {
+            self.refused.extend(scan::name_at(path, config));
+            self.bad
+                .push(refusal.sentence(&scan::relative(path, config)));
+        }
+        for (path, error) in &scan.unreadable {
+            let path = path.display();
+            self.bad.push(format!("cannot read `{path}`: {error}"));
+        }
+        let mut taken: Vec<&Found> = Vec::new();
+        for found in &scan.plugins {
+            let outcome = match taken.iter().find(|other| other.name == found.name) {
+                Some(other) => Err(Refusal::RouteTaken {
+                    route: format!("/{}", found.name),
+                    by: scan::relative(&other.path, config),
+                }),
+                None => try_load(found, config, &shared, &stage),
+            };
+            match outcome {
+                Ok(description) => {
+                    taken.push(found);
+                    self.good.push(GoodPlugin {
+                        name: found.name.clone(),
+                        path: found.path.clone(),
+                        description,
+                    });
+                }
+                Err(refusal) => {
+                    self.refused.push(found.name.clone());
+                    self.bad
+                        .push(refusal.sentence(&scan::relative(&found.path, config)));
+                }
             }
         }
+        stage.remove();
+        let is_empty = scan.plugins.is_empty() && scan.refused.is_empty();
+        if is_empty && scan.unreadable.is_empty() {
+            self.emptiness = Some(emptiness(config, scan));
+        }
     }
-    stage.remove();
-    let is_empty = scan.plugins.is_empty() && scan.refused.is_empty();
-    if is_empty && scan.unreadable.is_empty() {
-        report.emptiness = Some(emptiness(config, &scan));
-    }
-    Ok(report)
 }
 
 /// The sentence for a handlers directory without plugins.
@@ -246,4 +218,5 @@ fn try_load(
     }
 }
 
+const NOT_TRIED: &str = "no handler was tried; that is done when the configuration has no error";
 const LOOK: Duration = Duration::from_millis(100);

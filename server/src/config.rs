@@ -12,6 +12,7 @@ mod endpoint;
 mod environment;
 mod fault;
 mod file;
+mod findings;
 mod flags;
 mod handler_config;
 mod last_good;
@@ -53,6 +54,7 @@ pub use self::handler_config::{
 };
 pub use self::last_good::{LastGood, Reading, RefusedFile};
 pub use self::networks::Networks;
+pub use self::read::{CheckedReading, WrittenPaths};
 pub use self::settings::limits::{Deflate, HandlerLimits, Limits, SessionLimits};
 pub use self::source::Place;
 pub use self::tls::{CertificatePair, ClientAuth, TlsConfig};

@@ -18,7 +18,7 @@ use std::backtrace::{Backtrace, BacktraceStatus};
 use std::cell::RefCell;
 use std::io::IsTerminal;
 use std::panic::PanicHookInfo;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
@@ -106,22 +106,18 @@ fn set_file(role: Role, settings: Option<LogFileSettings>) -> Result<(), LogFile
 
 /// Whether the log files of `config` could be opened, or made. They are neither opened nor made.
 ///
-/// The answer has a remark on each that a server would do without something for.
-///
-/// # Errors
-///
-/// One could not be.
-pub(crate) fn check_files(config: &Config) -> Result<Vec<String>, LogFileError> {
+/// Answers why each of those that could not be could not, and a remark on each that a server would do without something
+/// for.
+pub(crate) fn check_files(config: &Config) -> (Vec<LogFileError>, Vec<String>) {
     let log = LogFileSettings::of(config).map(|it| (Role::Log, it));
     let access = LogFileSettings::of_access_log(config).map(|it| (Role::Access, it));
-    let mut remarks = Vec::new();
+    let (mut errors, mut remarks) = (Vec::new(), Vec::new());
     for (role, settings) in log.into_iter().chain(access) {
         let rotates = settings.rotates();
         let path = settings.path;
         if let Err(source) = opening::check(&path) {
-            return Err(LogFileError::new(role, path, source));
-        }
-        if rotates && path.is_file() && !opening::may_rename(&path) {
+            errors.push(LogFileError::new(role, path, source));
+        } else if rotates && path.is_file() && !opening::may_rename(&path) {
             remarks.push(format!(
                 "the {} `{}` can be written and not be renamed, since its directory cannot be written: it grows beyond \
                  `log_file_bytes_max`",
@@ -130,10 +126,15 @@ pub(crate) fn check_files(config: &Config) -> Result<Vec<String>, LogFileError> 
             ));
         }
     }
-    Ok(remarks)
+    (errors, remarks)
 }
 
 impl LogFileError {
+    /// The file.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     fn new(role: Role, path: PathBuf, source: std::io::Error) -> LogFileError {
         LogFileError {
             what: role.file(),

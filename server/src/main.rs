@@ -109,7 +109,7 @@ fn run(line: CommandLine, inherited: Inherited) -> ! {
         Some(Subcommand::Man(of)) => printed(config::manual(of.as_deref())),
         Some(Subcommand::Connect(options)) => connect::run(&options),
         Some(Subcommand::Operate(command)) => commands::run(&command),
-        Some(Subcommand::Check) => configured(flags, |config, _| Ok(check(&config))),
+        Some(Subcommand::Check) => check(&flags),
         Some(Subcommand::Dev { path, release }) => listening(HangUp::Stops, |signals| {
             let flags = flags.with_spare_certificate(dev::certificate_pair());
             configured(flags, |config, reread| {
@@ -150,7 +150,7 @@ fn listening(hang_up: HangUp, then: impl FnOnce(Signals) -> u8) -> u8 {
 
 /// Reads the configuration, and calls `then` with it and with the function that reads it again. An error is an exit code.
 fn configured(flags: Flags, then: impl FnOnce(Config, Box<RereadConfig>) -> Result<u8, u8>) -> u8 {
-    let working_dir = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
+    let working_dir = working_dir();
     let mut last = LastGood::default();
     match flags.read_again(&working_dir, &mut last) {
         Err(error) => fail(CONFIG, &format!("{error:#}")),
@@ -169,6 +169,11 @@ fn configured(flags: Flags, then: impl FnOnce(Config, Box<RereadConfig>) -> Resu
             then(config, Box::new(reread)).unwrap_or_else(|code| code)
         }
     }
+}
+
+/// The directory to which paths on the command line are relative.
+fn working_dir() -> PathBuf {
+    std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"))
 }
 
 /// Prints a text that another program reads.
@@ -321,15 +326,17 @@ fn serve<T>(
     code
 }
 
-/// Checks the configuration and the plugins, and prints what can be served and what is wrong.
-fn check(config: &Config) -> u8 {
+/// Checks the configuration, what it names and the plugins, and prints what can be served and all that is wrong.
+fn check(flags: &Flags) -> u8 {
+    let reading = match flags.read_to_check(&working_dir()) {
+        Ok(reading) => reading,
+        Err(error) => return fail(CONFIG, &format!("{error:#}")),
+    };
+    let config = &reading.config;
     logging::init(config.log_level);
     config.tell_remarks();
     wshd::tell_exits(false);
-    let report = match check::check(config) {
-        Ok(report) => report,
-        Err(error) => return fail(FAILED, &error.to_string()),
-    };
+    let report = check::check(&reading);
     // The log comes before the result.
     logging::flush(Duration::from_secs(1));
     let mut out = std::io::stdout().lock();
@@ -345,14 +352,22 @@ fn check(config: &Config) -> u8 {
     let good = report.good.iter().map(|plugin| &plugin.name);
     let known: Vec<String> = good.chain(&report.refused).cloned().collect();
     let unknown = config.unknown_handlers(&known);
+    // Which handlers there are is known where they were tried.
+    let is_complete = reading.error.is_none();
+    if let Some(error) = &reading.error {
+        blame(&format!("{error:#}"));
+    }
     for sentence in report.bad.iter().chain(&report.bad_tls) {
         blame(&logging::on_one_line(sentence));
     }
-    for fault in &unknown {
+    for fault in unknown.iter().filter(|_| is_complete) {
         blame(&format!("{fault:#}"));
     }
     for sentence in report.emptiness.iter().chain(&report.notes) {
         note(&logging::on_one_line(sentence));
+    }
+    if !is_complete {
+        return CONFIG;
     }
     for sentence in config.rules_without_handler(&known) {
         note(&logging::on_one_line(&sentence));
@@ -365,7 +380,7 @@ fn check(config: &Config) -> u8 {
     for fault in hidden.chain(topics) {
         note(&format!("{fault:#}"));
     }
-    let is_configured = unknown.is_empty() && report.bad_tls.is_none();
+    let is_configured = unknown.is_empty() && report.bad_tls.is_empty();
     match (is_configured, report.bad.is_empty()) {
         (_, false) => FAILED,
         (false, true) => CONFIG,

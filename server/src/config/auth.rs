@@ -9,8 +9,10 @@ use super::credentials_file::{tokens, users};
 use super::endpoint::Endpoint;
 use super::fault::{ConfigError, nearest};
 use super::file::{KeyTable, unknown};
+use super::findings::Findings;
 use super::last_good::NamedContents;
 use super::path_rules::WrittenRules;
+use super::source::Place;
 use super::values::{FileEntry, Reader};
 use super::{Config, handler_table};
 use crate::auth::Auth;
@@ -44,28 +46,32 @@ impl AuthDraft {
 
     /// Reads the files of users and tokens; `None` if every peer may enter.
     ///
-    /// # Errors
-    ///
-    /// A file cannot be read or has a fault, or users are asked for and there are none.
+    /// What is wrong is added to `findings`: a file cannot be read or has a fault, or users are asked for and there are
+    /// none.
     pub(super) fn finish(
         mut self,
         config: &Config,
         working_dir: &Path,
         named: &mut NamedContents<'_>,
-    ) -> Result<Option<Auth>, ConfigError> {
+        findings: &mut Findings,
+    ) -> Option<Auth> {
         let mut credentials = Credentials::default();
+        let is_judged = !findings.is_spoiled(&KEYS);
+        let told = findings.len();
         let has_password = config.users_file.is_some() || self.credential.is_some();
-        if self.basic == Some(true) && !has_password {
-            return Err(ConfigError::NoPassword);
+        if self.basic == Some(true) && !has_password && is_judged {
+            findings.push(ConfigError::NoPassword);
         }
-        let single = self.credential.as_deref().map(single).transpose()?;
+        let single = self.credential.as_deref().map(single);
+        let single = single.and_then(|it| findings.take(it));
         // Both files are read even if passwords are not asked for, so that the faults are told now.
         let users_file = config.users_file.as_deref();
         let users = users_file.map(|path| {
             let parse = |content: &Content| users(path, content, working_dir);
-            named.parse(path, |error| no_credentials(path, error), parse)
+            let place = findings.place(path);
+            named.parse(path, |error| no_credentials(path, &place, error), parse)
         });
-        let users = users.transpose()?;
+        let users = users.and_then(|it| findings.take(it));
         if self.basic != Some(false) {
             credentials.single = single;
             credentials.users = users.map(|file| {
@@ -76,9 +82,11 @@ impl AuthDraft {
         let tokens_file = config.tokens_file.as_deref();
         let tokens = tokens_file.map(|path| {
             let parse = |content: &Content| tokens(path, content, working_dir);
-            named.parse(path, |error| no_credentials(path, error), parse)
+            let place = findings.place(path);
+            named.parse(path, |error| no_credentials(path, &place, error), parse)
         });
-        credentials.tokens = tokens.transpose()?.map(|file| {
+        let tokens = tokens.and_then(|it| findings.take(it));
+        credentials.tokens = tokens.map(|file| {
             self.remarks.extend(file.exposure);
             file.says
         });
@@ -92,17 +100,20 @@ impl AuthDraft {
             auth.remarks.extend(unknown_users(&auth, config));
             auth.remarks.extend(encoded_paths(&auth));
             auth.remarks.extend(unencrypted(config));
-            return Ok(Some(auth));
+            return Some(auth);
         }
-        match rule_for_users(&self.paths.rules, config) {
-            None => Ok(None),
-            Some(by) => Err(ConfigError::NoUsers { by }),
+        // Where a file of them is broken, there may be users.
+        if is_judged && findings.len() == told {
+            let by = rule_for_users(&self.paths.rules, config);
+            findings.extend(by.map(|by| ConfigError::NoUsers { by }));
         }
+        None
     }
 }
 
-fn no_credentials(path: &Path, error: NotRead) -> ConfigError {
+fn no_credentials(path: &Path, place: &Option<Place>, error: NotRead) -> ConfigError {
     ConfigError::NoCredentials {
+        place: place.clone(),
         path: path.to_owned(),
         source: error.into(),
     }
@@ -209,5 +220,12 @@ pub(super) fn access(reader: &mut Reader<'_>, entry: FileEntry<'_>) -> Option<Ac
     Some(Access::Users(users))
 }
 
+/// The keys that say which users there are.
+const KEYS: [&str; 4] = [
+    "users_file",
+    "tokens_file",
+    "basic_auth",
+    "basic_auth_credential",
+];
 const ACCESS_WANTED: &str = "`open`, `required` or a list of users like `[\"ann\", \"bob\"]`";
 const USER_WANTED: &str = "the name of a user or a token, which has no colon";

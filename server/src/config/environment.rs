@@ -9,11 +9,19 @@ use std::path::Path;
 use super::DecidedBy;
 use super::fault::{ConfigError, nearest};
 use super::flags::Flags;
-use super::settings::{self, ConfigDraft};
+use super::settings::{self, ConfigDraft, WrongText};
 
 /// The variables of a process.
 #[derive(Debug)]
 pub(super) struct Environment(Vec<(OsString, OsString)>);
+
+/// A variable that does not say what it should.
+#[derive(Debug)]
+pub(super) struct WrongVariable {
+    /// The key that it would decide.
+    pub(super) key: &'static str,
+    pub(super) error: ConfigError,
+}
 
 impl Environment {
     /// The variables that this process was started with.
@@ -28,8 +36,9 @@ impl Environment {
 
     /// Adds to `flags` what the variables decide. An empty variable decides nothing, and a variable whose
     /// flag is given is not read.
-    pub(super) fn below(&self, flags: Flags) -> Result<Flags, ConfigError> {
-        let mut flags = flags;
+    /// Answers what is wrong with variables as well.
+    pub(super) fn below(&self, flags: Flags) -> (Flags, Vec<WrongVariable>) {
+        let (mut flags, mut wrong) = (flags, Vec::new());
         for flag in settings::flags() {
             let name = variable(flag.name);
             let Some(text) = self
@@ -40,16 +49,19 @@ impl Environment {
             };
             // It is read here to find what is wrong; no path is wrong, whatever it is relative to.
             let (draft, by) = (&mut ConfigDraft::default(), DecidedBy::Variable);
-            settings::decide(draft, flag.name, text, by, Path::new("/")).map_err(|wrong_text| {
-                ConfigError::Variable {
-                    name,
-                    found: wrong_text.found,
-                    wanted: wrong_text.wanted,
-                }
-            })?;
-            flags.say(flag.name, text.to_owned(), by);
+            match settings::decide(draft, flag.name, text, by, Path::new("/")) {
+                Ok(()) => flags.say(flag.name, text.to_owned(), by),
+                Err(WrongText { found, wanted }) => wrong.push(WrongVariable {
+                    key: flag.name,
+                    error: ConfigError::Variable {
+                        name,
+                        found,
+                        wanted,
+                    },
+                }),
+            }
         }
-        Ok(flags)
+        (flags, wrong)
     }
 
     /// A sentence for each variable that looks like one of this server's and is not read. `flags` are

@@ -21,8 +21,12 @@ use super::source::Place;
 /// Why there is no `Config`.
 #[derive(Debug)]
 pub enum ConfigError {
+    /// More than one thing is wrong, in the order in which it was found.
+    Several(Vec<ConfigError>),
     /// A file that was named, or found, cannot be read.
     Unreadable {
+        /// Where the configuration file names it, if it does.
+        place: Option<Place>,
         /// The file.
         path: PathBuf,
         /// What the system said.
@@ -52,6 +56,8 @@ pub enum ConfigError {
     Listen(Box<ListenFault>),
     /// A file of users or tokens cannot be read.
     NoCredentials {
+        /// Where the configuration file names it, if it does.
+        place: Option<Place>,
         /// The file.
         path: PathBuf,
         /// What the system said.
@@ -73,6 +79,23 @@ pub enum ConfigError {
 }
 
 impl ConfigError {
+    /// All of these as one; `None` if there are none.
+    pub(super) fn of(mut errors: Vec<ConfigError>) -> Option<ConfigError> {
+        match errors.len() {
+            0 | 1 => errors.pop(),
+            _ => Some(ConfigError::Several(errors)),
+        }
+    }
+
+    /// How many things are wrong.
+    fn count(&self) -> usize {
+        match self {
+            ConfigError::Several(errors) => errors.iter().map(ConfigError::count).sum(),
+            ConfigError::Faults(faults) | ConfigError::BadCredentials(faults) => faults.len(),
+            _ => 1,
+        }
+    }
+
     /// Whether reading the unchanged file again later may succeed.
     pub(crate) fn is_passing(&self) -> bool {
         use io::ErrorKind::{InvalidInput, NotADirectory, NotFound};
@@ -83,6 +106,7 @@ impl ConfigError {
             }
             // The file may be mended, and the configuration beside it stay as it is.
             ConfigError::NoCredentials { .. } | ConfigError::BadCredentials(_) => true,
+            ConfigError::Several(errors) => errors.iter().all(ConfigError::is_passing),
             _ => false,
         }
     }
@@ -91,9 +115,38 @@ impl ConfigError {
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ConfigError::Unreadable { path, source }
-            | ConfigError::NoCredentials { path, source } => {
-                write!(f, "cannot read `{}`: {source}", path.display())
+            ConfigError::Several(errors) if f.alternate() => {
+                for (index, error) in errors.iter().enumerate() {
+                    let separator = if index == 0 { "" } else { "\n" };
+                    write!(f, "{separator}{error:#}")?;
+                }
+                Ok(())
+            }
+            ConfigError::Several(errors) => {
+                let more = self.count().saturating_sub(1);
+                let first: Option<&dyn fmt::Display> = match errors.first() {
+                    Some(ConfigError::Faults(faults) | ConfigError::BadCredentials(faults)) => {
+                        faults.first().map(|it| it as _)
+                    }
+                    first => first.map(|it| it as _),
+                };
+                match first {
+                    Some(first) => write!(f, "{first} (and {more} more)"),
+                    None => Ok(()),
+                }
+            }
+            ConfigError::Unreadable {
+                place,
+                path,
+                source,
+            }
+            | ConfigError::NoCredentials {
+                place,
+                path,
+                source,
+            } => {
+                let what = format_args!("cannot read `{}`: {source}", path.display());
+                tell_at(place.as_ref(), &what, f)
             }
             ConfigError::Variable {
                 name,
@@ -165,6 +218,22 @@ pub struct ConfigFault {
     pub place: Place,
     /// What it is.
     pub what: What,
+}
+
+impl ConfigFault {
+    /// The key that has no value because of this fault, where one can be told: what depends on it is not judged.
+    pub(super) fn spoiled_key(&self) -> Option<&str> {
+        match &self.what {
+            What::Unwanted { key, .. } => Some(key),
+            What::UnknownKey {
+                hint: Hint::DidYouMean(key),
+                ..
+            } => Some(key),
+            What::UnknownKey { key, .. } => Some(key),
+            What::ListensTwice { .. } | What::ListensOnEvery { .. } => Some("listen"),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for ConfigFault {

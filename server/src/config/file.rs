@@ -15,23 +15,33 @@ use super::settings::top::TOP;
 use super::settings::{self, ConfigDraft, Limit, Setting};
 use super::source::Source;
 use super::topics::table as topics_table;
-use super::values::{FileEntry, Reader, entries};
+use super::values::{FileEntry, PathPlaces, Reader, entries};
 use super::{AddressRules, DecidedBy, HandlerConfig};
 
-/// Lays the file over the defaults and `flags` over the file; answers that and the routes.
+/// What the file says, as far as it is right.
+pub(super) struct Parsed {
+    pub(super) draft: ConfigDraft,
+    pub(super) routes: Routes,
+    /// Where each path is written.
+    pub(super) places: PathPlaces,
+    /// All that is wrong, in the order of the file.
+    pub(super) faults: Vec<ConfigFault>,
+}
+
+/// Lays the file over the defaults and `flags` over the file.
 ///
 /// Paths in the file are relative to `base`, those in flags to `working_dir`. A handler's table may say
 /// otherwise than a flag.
 ///
 /// # Errors
 ///
-/// Everything that is wrong with the file. Of bad TOML it is the first fault only.
+/// The file is no TOML; of that it is the first fault only.
 pub(super) fn parse(
     source: &Source,
     base: &Path,
     flags: &Flags,
     working_dir: &Path,
-) -> Result<(ConfigDraft, Routes), ConfigError> {
+) -> Result<Parsed, ConfigError> {
     if let Some(at) = pywebsocket_section(source.text()) {
         let (place, what) = (source.place(at), What::OfPywebsocket);
         return Err(ConfigError::Faults(vec![ConfigFault { place, what }]));
@@ -119,12 +129,13 @@ pub(super) fn parse(
     draft.config.topics = Arc::new(tables.topics);
     draft.config.topics_handlers = tables.named;
     draft.config.topics_of_the_server = tables.unnamed;
-    let faults = reader.into_faults();
-    if faults.is_empty() {
-        Ok((draft, routes))
-    } else {
-        Err(ConfigError::Faults(faults))
-    }
+    let (places, faults) = reader.into_findings();
+    Ok(Parsed {
+        draft,
+        routes,
+        places,
+        faults,
+    })
 }
 
 /// Reads one table of `[paths]`, whose key is a path.

@@ -98,6 +98,7 @@ mod tests {
     /// Reads the file as text. A text with `broken` in it has a fault.
     fn read(named: &mut NamedContents<'_>, path: &Path) -> Result<String, ConfigError> {
         let unreadable = |error: NotRead| ConfigError::NoCredentials {
+            place: None,
             path: path.to_owned(),
             source: error.into(),
         };

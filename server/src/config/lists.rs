@@ -37,7 +37,7 @@ pub(super) fn listen(reader: &mut Reader<'_>, entry: FileEntry<'_>) -> Option<Ve
             }
         };
         let place = reader.value_place(value);
-        for endpoint in reader.endpoints(&read) {
+        for endpoint in reader.endpoints(&read, &place) {
             let mut others = listen.iter();
             let clash = others.find_map(|it| Some((it, it.endpoint.clash(&endpoint)?)));
             match clash {

@@ -76,6 +76,7 @@ impl Source {
     pub(super) fn read(path: &Path, working_dir: &Path) -> Result<Source, ConfigError> {
         let read = regular_file::read(path, Links::Followed, BYTES_MAX);
         let content = read.map_err(|error| ConfigError::Unreadable {
+            place: None,
             path: path.to_owned(),
             source: error.into(),
         })?;

@@ -1,5 +1,6 @@
 //! Reads the values of a config file, and collects what is wrong with them.
 
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
@@ -28,23 +29,28 @@ pub(super) struct Reader<'a> {
     source: &'a Source,
     /// The directory to which paths in the file are relative; absolute.
     base: &'a Path,
+    places: PathPlaces,
     faults: Vec<ConfigFault>,
 }
+
+/// Where the file says each path, for messages.
+pub(super) type PathPlaces = BTreeMap<PathBuf, Place>;
 
 impl<'a> Reader<'a> {
     pub(super) fn new(source: &'a Source, base: &'a Path) -> Reader<'a> {
         Reader {
             source,
             base,
+            places: PathPlaces::new(),
             faults: Vec::new(),
         }
     }
 
-    /// The faults, in the order of the file.
-    pub(super) fn into_faults(mut self) -> Vec<ConfigFault> {
+    /// Where each path is written, and the faults in the order of the file.
+    pub(super) fn into_findings(mut self) -> (PathPlaces, Vec<ConfigFault>) {
         self.faults
             .sort_by_key(|fault| (fault.place.line, fault.place.column));
-        self.faults
+        (self.places, self.faults)
     }
 
     /// The place of an entry's key.
@@ -144,13 +150,24 @@ impl<'a> Reader<'a> {
                 self.unwanted(entry, wanted, None);
                 None
             }
-            Some(path) => Some(absolute(self.base, Path::new(path))),
+            Some(path) => {
+                let path = absolute(self.base, Path::new(path));
+                let place = self.value_place(entry.value);
+                self.places.entry(path.clone()).or_insert(place);
+                Some(path)
+            }
         }
     }
 
     /// Where an entry that needs no port listens. Paths are relative to the file.
-    pub(super) fn endpoints(&self, entry: &ListenEntry) -> Vec<Endpoint> {
-        entry.endpoints(0, self.base)
+    pub(super) fn endpoints(&mut self, entry: &ListenEntry, place: &Place) -> Vec<Endpoint> {
+        let endpoints = entry.endpoints(0, self.base);
+        for path in endpoints.iter().filter_map(Endpoint::path) {
+            self.places
+                .entry(path.to_owned())
+                .or_insert_with(|| place.clone());
+        }
+        endpoints
     }
 
     /// Reads one of these words, and answers what comes with it.

@@ -29,6 +29,13 @@ pub struct PidFileError {
     why: WhyNoPidFile,
 }
 
+impl PidFileError {
+    /// Whether its directory is not there.
+    pub(crate) fn lacks_directory(&self) -> bool {
+        matches!(self.why, WhyNoPidFile::NoDirectory)
+    }
+}
+
 /// Why the file cannot be written.
 #[derive(Debug, thiserror::Error)]
 enum WhyNoPidFile {
@@ -68,15 +75,21 @@ impl PidFile {
 
     /// Fails if something lies at `path` that no server replaces. Nothing is written, and a server that runs may have it.
     ///
-    /// What only the server's user can see is no fault, nor is a directory that is not there yet.
+    /// What only the server's user can see is no fault.
     pub(crate) fn check(path: &Path) -> Result<(), PidFileError> {
-        match check(path, PidFileOf::Successor) {
-            Err(why @ WhyNoPidFile::NoPidFile) => {
-                let path = path.to_owned();
-                Err(PidFileError { path, why })
+        let directory = path.parent().map(fs::metadata);
+        let why = match (directory, check(path, PidFileOf::Successor)) {
+            (Some(Err(error)), _) if error.kind() == ErrorKind::NotFound => {
+                WhyNoPidFile::NoDirectory
             }
-            _ => Ok(()),
-        }
+            (Some(Ok(found)), _) if !found.is_dir() => {
+                WhyNoPidFile::System(ErrorKind::NotADirectory.into())
+            }
+            (_, Err(why @ WhyNoPidFile::NoPidFile)) => why,
+            _ => return Ok(()),
+        };
+        let path = path.to_owned();
+        Err(PidFileError { path, why })
     }
 }
 

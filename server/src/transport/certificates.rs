@@ -69,6 +69,20 @@ pub enum TlsFault {
     Tls(String),
 }
 
+impl TlsFault {
+    /// The file that it is about, if it is about one.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        match self {
+            TlsFault::Unreadable { path, .. }
+            | TlsFault::Missing { path, .. }
+            | TlsFault::EncryptedKey { path }
+            | TlsFault::Unusable { path, .. }
+            | TlsFault::OtherKey { key: path, .. } => Some(path),
+            TlsFault::NoCertificate | TlsFault::Tls(_) => None,
+        }
+    }
+}
+
 /// A chain of certificates with its key, and the names that it is for.
 #[derive(Debug)]
 pub(crate) struct Certificate {

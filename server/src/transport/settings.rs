@@ -42,16 +42,28 @@ impl TlsSettings {
     ///
     /// A file cannot be used, or two do not belong together.
     pub(crate) fn read(config: &Config) -> Result<Arc<TlsSettings>, TlsFault> {
+        TlsSettings::check(config).map_err(|(first, _)| first)
+    }
+
+    /// Like [`TlsSettings::read`].
+    ///
+    /// # Errors
+    ///
+    /// Why files cannot be used: the first reason, and all others.
+    pub(crate) fn check(config: &Config) -> Result<Arc<TlsSettings>, (TlsFault, Vec<TlsFault>)> {
         let provider = Arc::new(ring::default_provider());
         let mut last_good = LastGood::default();
         let mut current = None;
         if !config.tls.certificates.is_empty() {
             let reading = last_good.renewed(&config.tls, &provider);
-            if let Some(fault) = reading.faults.into_iter().next() {
-                return Err(fault);
+            let mut faults = reading.faults.into_iter();
+            if let Some(first) = faults.next() {
+                return Err((first, faults.collect()));
             }
             last_good = reading.last_good;
-            current = Some(Arc::new(offered(&last_good, provider)?));
+            let offered = offered(&last_good, provider);
+            let offered = offered.map_err(|fault| (fault, Vec::new()))?;
+            current = Some(Arc::new(offered));
         }
         Ok(Arc::new(TlsSettings {
             current: ArcSwapOption::from(current),

@@ -155,6 +155,22 @@ pub(crate) fn bind(path: &Path, mode: u32, backlog: i32) -> Result<(Socket, Sock
     Ok((socket, file))
 }
 
+/// Fails if no socket can be bound at `path`, whichever server runs. Nothing is made, and nothing connects.
+///
+/// What only the server's user can see is no fault.
+pub(crate) fn check(path: &Path) -> Result<(), WhyNot> {
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    match fs::metadata(directory) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Err(WhyNot::NoDirectory),
+        Ok(found) if !found.is_dir() => return Err(io::Error::from(Errno::NOTDIR).into()),
+        Err(_) | Ok(_) => {}
+    }
+    match fs::symlink_metadata(path) {
+        Ok(found) if !found.file_type().is_socket() => Err(WhyNot::NoSocket),
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
 /// Opens what lies at `path`, without reading it; `None` if that is not this file.
 ///
 /// It is changed through this descriptor: in a directory of another user, another file may take the place of this one at any
