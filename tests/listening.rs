@@ -356,6 +356,27 @@ fn the_host_and_port_of_an_absolute_target_are_those_that_are_wanted() {
 }
 
 #[test]
+fn the_host_that_is_wanted_of_an_absolute_target_is_answered_for_on_loopback_too() {
+    let site = Site::with(&["echo_wsh"]);
+    let flags = ["-V", "www.Example.com", "-P", "80"];
+    let server = Server::builder(&site).args(flags).start();
+    for (target, expected) in [
+        ("ws://www.example.com/echo", 101),
+        ("http://WWW.example.com:80/echo", 101),
+        ("ws://www.example.com:81/echo", 404),
+        ("ws://elsewhere.example/echo", 404),
+        ("/echo", 101),
+    ] {
+        assert_eq!(server.handshake_status(target), expected, "{target}");
+    }
+
+    // `Host` is another matter.
+    let request = opening("/echo", "").replace("Host: localhost", "Host: www.example.com");
+    let answer = server.exchange(request.as_bytes());
+    assert_eq!(status_of(&answer), 421);
+}
+
+#[test]
 fn check_names_the_line_of_an_address_that_cannot_be_listened_on() {
     let (site, _) = site("\"tls:127.0.0.1:0\", ", "");
     let output = Server::bare(&site).arg("check").output();

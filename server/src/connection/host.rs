@@ -45,6 +45,15 @@ pub(super) fn is_valid_target(target: &Target, config: &Config) -> bool {
         && config.validation_port.is_none_or(|wanted| wanted == port)
 }
 
+/// Whether an absolute target names the host that the configuration wants of WebSockets. The operator has said that this
+/// server is that host, so `hosts` need not list it.
+pub(super) fn is_validation_host(target: &Target, config: &Config) -> bool {
+    let (Some(origin), Some(wanted)) = (&target.origin, &config.validation_host) else {
+        return false;
+    };
+    Authority::parse(&origin.authority).is_some_and(|it| wanted.eq_ignore_ascii_case(it.host))
+}
+
 /// Whether the server answers a request for `host`. `is_loopback_only`: the server listens on loopback
 /// addresses only.
 pub(crate) fn is_served(hosts: &Hosts, is_loopback_only: bool, host: &str) -> bool {
@@ -126,6 +135,18 @@ mod tests {
             let target = Target::parse(target.as_bytes()).expect("a target");
             let found = is_valid_target(&target, &config);
             assert_eq!(found, expected, "{target:?} {host:?} {port:?}");
+        }
+        for (target, host, expected) in [
+            ("ws://A:2/echo", Some("a"), true),
+            ("http://[::1]/echo", Some("[::1]"), true),
+            ("ws://b/echo", Some("a"), false),
+            ("ws://a/echo", None, false),
+            ("/echo", Some("a"), false),
+        ] {
+            let config = wanted(host, None);
+            let target = Target::parse(target.as_bytes()).expect("a target");
+            let found = is_validation_host(&target, &config);
+            assert_eq!(found, expected, "{target:?} {host:?}");
         }
     }
 

@@ -88,7 +88,8 @@ fn serves_host(
 ) -> bool {
     let is_loopback_only =
         server.is_loopback_only.load(Ordering::Relaxed) && !request.is_of_no_browser(peer);
-    host::is_served(&config.hosts, is_loopback_only, host)
+    host::is_validation_host(&request.target, config)
+        || host::is_served(&config.hosts, is_loopback_only, host)
 }
 
 /// Answers a probe, whatever its host. A page may read the answer if it may connect, and so by a host that is served only.

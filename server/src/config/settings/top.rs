@@ -137,7 +137,7 @@ pub(in crate::config) const TOP: &[Setting<ConfigDraft>] = &[
             value: "HOST",
             spellings: &["validation_host"],
             more: "Such a target is `ws://HOST:PORT/PATH`, or the like with another scheme, as some proxies send it. One with \
-                   another host gets 404. `Host` is judged by `hosts`.",
+                   another host gets 404, and this one need not stand in `hosts`, by which `Host` is judged.",
             ..LONG_ONLY
         }),
         kind: ValueKind::Host(|draft, host| draft.config.validation_host = Some(host)),
