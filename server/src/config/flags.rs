@@ -328,6 +328,8 @@ fn with_tip(mut error: clap::Error) -> clap::Error {
     {
         let tips = ContextValue::StyledStrs(vec![tip.into()]);
         error.remove(ContextKind::SuggestedArg);
+        // It shows the flag that is spelt most like it, which has nothing to do with it.
+        error.remove(ContextKind::Usage);
         error.insert(ContextKind::Suggested, tips);
         return error;
     }

@@ -65,6 +65,7 @@ pub(super) enum Heading {
     Files,
     Access,
     Logging,
+    Process,
 }
 
 /// A key under `[limits]`: a whole number in a range.
@@ -130,6 +131,7 @@ impl Heading {
             Heading::Files => "Files",
             Heading::Access => "Who may enter",
             Heading::Logging => "Logging",
+            Heading::Process => "Process",
         }
     }
 }

@@ -7,7 +7,7 @@ use clap::{Arg, ArgAction, ValueEnum, value_parser};
 
 use super::{Style, connect, operate};
 use crate::config::environment::variable;
-use crate::config::settings::{self, FlagOf};
+use crate::config::settings::{self, FlagOf, Heading};
 
 /// The command line of `wshd`, with all of its help.
 pub(in crate::config) fn program() -> clap::Command {
@@ -33,7 +33,7 @@ pub(in crate::config) fn program() -> clap::Command {
 /// checked as it is. Commands that serve nothing take none, so clap's `global` would be too much.
 fn server_flags(hidden: &'static [&'static str]) -> impl Iterator<Item = Arg> {
     let settings = settings::flags().into_iter().map(argument);
-    let flags = std::iter::once(stop_with_stdin()).chain(settings);
+    let flags = settings.chain(std::iter::once(stop_with_stdin()));
     flags.map(|flag| {
         let is_hidden = hidden.contains(&flag.get_id().as_str());
         flag.hide(is_hidden)
@@ -52,7 +52,7 @@ fn stop_with_stdin() -> Arg {
     Arg::new(STOP_WITH_STDIN)
         .long("stop-with-stdin")
         .action(ArgAction::SetTrue)
-        .help_heading("Process")
+        .help_heading(Heading::Process.text())
         .help(about)
         .long_help(format!("{about}\n\n{STOP_WITH_STDIN_MORE}"))
 }

@@ -105,7 +105,7 @@ pub(in crate::config) const TOP: &[Setting<ConfigDraft>] = &[
         default: None,
         key: Some(Applies::Restart),
         flag: Some(Flag {
-            heading: Heading::Access,
+            heading: Heading::Process,
             value: "USER",
             more: "A name or a number. The files of the log are opened by it, and it must be able to read what is read again: \
                    handlers, keys of TLS, files of users. `root` says that the server is to stay root.",
@@ -119,7 +119,7 @@ pub(in crate::config) const TOP: &[Setting<ConfigDraft>] = &[
         default: None,
         key: Some(Applies::Restart),
         flag: Some(Flag {
-            heading: Heading::Access,
+            heading: Heading::Process,
             value: "GROUP",
             more: "A name or a number. Without it, it is the group of the user. The user's other groups hold too.",
             ..LONG_ONLY
@@ -512,7 +512,7 @@ pub(in crate::config) const TOP: &[Setting<ConfigDraft>] = &[
         default: None,
         key: Some(Applies::Restart),
         flag: Some(Flag {
-            heading: Heading::Access,
+            heading: Heading::Process,
             value: "PATH",
             more: "`wshd status` and its like find the server by it. Only the server's user and root may use it. Without a path \
                    it is PID.sock in /run/wshd, in $XDG_RUNTIME_DIR/wshd or in /tmp/wshd-UID, the first that is there and is \
@@ -532,7 +532,7 @@ pub(in crate::config) const TOP: &[Setting<ConfigDraft>] = &[
         default: None,
         key: Some(Applies::Restart),
         flag: Some(Flag {
-            heading: Heading::Access,
+            heading: Heading::Process,
             value: "FILE",
             more: "It is written once the addresses are bound. The file of a server that is gone is replaced; that of one \
                    that runs, or another file, ends the start. After an upgrade it has the number of the new process.",

@@ -360,6 +360,41 @@ fn the_help_of_a_command_lists_what_means_something_there() {
 }
 
 #[test]
+fn help_has_each_flag_below_the_heading_that_it_is_about() {
+    let help = usage_error(&["--help"]);
+    let mut heading = "";
+    let mut headings = std::collections::BTreeMap::new();
+    for line in help.lines() {
+        let title = line.strip_suffix(':');
+        heading = title.filter(|it| !it.starts_with(' ')).unwrap_or(heading);
+        if line.trim_start().starts_with('-') {
+            let words = line.split([' ', '=', '[']);
+            let flag = words.into_iter().find(|it| it.starts_with("--"));
+            headings.insert(flag.expect("a long name"), heading);
+        }
+    }
+
+    for (flag, heading) in [
+        ("--config", "Configuration"),
+        ("--port", "Network"),
+        ("--origins", "Network"),
+        ("--tls-client-ca", "TLS"),
+        ("--scan-dir", "Handlers"),
+        ("--document-root", "Files"),
+        ("--users-file", "Who may enter"),
+        ("--basic-auth", "Who may enter"),
+        ("--log-files-max", "Logging"),
+        ("--user", "Process"),
+        ("--group", "Process"),
+        ("--admin-socket", "Process"),
+        ("--pid-file", "Process"),
+        ("--stop-with-stdin", "Process"),
+    ] {
+        assert_eq!(headings.get(flag), Some(&heading), "{flag}");
+    }
+}
+
+#[test]
 fn a_flag_of_pywebsocket_that_is_not_taken_says_what_to_do_instead() {
     for (flags, tip) in [
         (&["-x", "/cgi-bin"][..], "CGI programs are not run here"),
@@ -387,7 +422,9 @@ fn a_flag_of_pywebsocket_that_is_not_taken_says_what_to_do_instead() {
         assert_eq!(error.exit_code(), 2);
         let error = error.to_string();
         assert!(error.contains(tip), "{error}");
-        assert!(!error.contains("similar"), "{error}");
+        for other in ["similar", "--basic-auth", "--handlers-dir"] {
+            assert!(!error.contains(other), "{error}");
+        }
     }
 }
 
