@@ -4,7 +4,7 @@
 const part = (id) => document.getElementById(id);
 let socket = null;
 
-// The shortest handler of each style, and what there is to say of it.
+// The shortest handler of each style, and what there is to say of it, with code between backticks.
 const styles = {
   events: {
     flag: "",
@@ -21,7 +21,7 @@ impl Session for ${type} {
 }
 
 wsh::handler!(${type});`,
-    explained: "A value of this type is one open WebSocket, and on_message is called for each of its messages.",
+    explained: "A value of this type is one open WebSocket, and `on_message` is called for each of its messages.",
   },
   async: {
     flag: " --style async",
@@ -37,7 +37,7 @@ async fn ${name}(conn: &mut AsyncConn) -> Result {
 wsh::handler!(async ${name}, restarts);`,
     explained:
       "The function is called for each WebSocket, and its end is the end of the session. After a save an open session " +
-      "begins again at its top, which is what restarts allows.",
+      "begins again at its top, which is what `restarts` allows.",
   },
   blocking: {
     flag: " --style blocking",
@@ -63,11 +63,22 @@ function show() {
   const type = name.replaceAll(/(?:^|_+)([a-z0-9]?)/g, (_, letter) => letter.toUpperCase());
   part("make").textContent = `wshd new ${name}${style.flag}`;
   part("code").textContent = style.code(type, name);
-  part("explained").textContent =
-    `${style.explained} What wshd new writes is longer: it has a test and remembers its guest. To begin with the ` +
-    `shortest, put this in the place of ${name}/src/lib.rs.`;
+  const more =
+    "What `wshd new` writes is longer: it has a test and remembers its guest. To begin with the shortest, put this in " +
+    "the place of `NAME/src/lib.rs`.";
+  part("explained").replaceChildren(...withCode(`${style.explained} ${more.replace("NAME", name)}`));
   part("serve").textContent = `wshd dev ${name}`;
   if (!socket) part("url").value = wsh.url(`/${name}`);
+}
+
+// The text as nodes of a page: what stands between backticks is code.
+function withCode(text) {
+  return text.split("`").map((words, at) => {
+    if (at % 2 === 0) return words;
+    const code = document.createElement("code");
+    code.textContent = words;
+    return code;
+  });
 }
 
 function connect() {

@@ -49,10 +49,11 @@ class Card {
     this.generation = generation;
     badge.textContent = generation === null ? "" : `generation ${generation}`;
     const version = generations.find((it) => it.number === generation)?.version;
-    this.part(".version").textContent = version ? ` · version ${version}` : "";
+    // A number and its word stay on one line.
+    this.part(".version").textContent = version ? ` · version\u00a0${version}` : "";
     const older = generations.filter((it) => it.number !== generation);
     const left = older.reduce((sum, it) => sum + it.sessions, 0);
-    const count = counted(sessions, "session");
+    const count = counted(sessions, "session").replace(" ", "\u00a0");
     const shown = left === 0 ? count : `${count}, ${left} of them on older code`;
     this.part(".sessions").textContent = generation === null ? "" : ` · ${shown}`;
     this.part(".facts-line").hidden = generation === null;

@@ -28,7 +28,7 @@ pub(crate) fn the_index_lists_the_handlers_and_talks_to_them(browser: &Browser) 
 
     talk(&page, ECHO, "hello");
     page.sees(&format!("{ECHO} .received"), "hello");
-    page.sees(&format!("{ECHO} .sessions"), "1 session");
+    page.sees(&format!("{ECHO} .sessions"), "1\u{a0}session");
     talk(&page, SLOW, "600851475143");
     page.sees(&format!("{SLOW} .received"), "71 × 839 × 1471 × 6857");
     page.click(&format!("{CLOCK} .connect"));
