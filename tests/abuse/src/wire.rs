@@ -77,6 +77,17 @@ impl Peer {
     /// Sends a message and waits for its answer.
     pub(crate) fn ask(&mut self, message: &[u8]) -> Result<Vec<u8>> {
         self.send(&frame(FIN | BINARY, message))?;
+        self.message()
+    }
+
+    /// Sends a text and waits for its answer.
+    pub(crate) fn ask_text(&mut self, message: &str) -> Result<String> {
+        self.send(&frame(FIN | TEXT, message.as_bytes()))?;
+        Ok(String::from_utf8(self.message()?)?)
+    }
+
+    /// Waits for a message.
+    pub(crate) fn message(&mut self) -> Result<Vec<u8>> {
         loop {
             let frame = self.frame()?.ok_or("the server has left")?;
             match frame.opcode() {
