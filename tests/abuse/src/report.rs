@@ -82,7 +82,6 @@ impl Report {
         let number = case.number.to_string();
         let (figure, result) = match case.how {
             How::Run(_) | How::Apart => self.of(&number),
-            How::Held => ("–", "held by tests"),
             How::Elsewhere(figure) => (figure, "held elsewhere"),
             How::NotBuilt(why) => (why, "not built"),
         };
@@ -132,7 +131,7 @@ fn path() -> PathBuf {
 const HEAD: &str = "# What hostile peers and bad luck do
 
 This page is written by a run of all tests, which takes about a quarter of an hour and wants a machine with nothing else to
-do. It runs as root, and needs `cc`, `prlimit` and `unshare`. The soak has an hour of its own.
+do. It runs as root, and needs `cc`, haproxy, nginx and the tools of util-linux. The soak has an hour of its own.
 
 ```sh
 cargo run --profile dist --locked -p abuse -- all
@@ -156,8 +155,8 @@ not the cause.
 
 ";
 const TABLE: &str = "
-*held by tests*: `cargo test` runs what the last column names, and a test of `tests/papers.rs` holds that it exists.
-*held elsewhere*: another program does, which the last column names. *not built*: wshd has no such part.
+*held elsewhere*: another program does, and its figure is that of its last run. *not built*: wshd has no such part. The last
+column names what holds a row besides; a test of `tests/papers.rs` holds that it exists.
 
 | # | Test | Criterion | Figure | Result | Held by |
 |---|---|---|---|---|---|

@@ -21,8 +21,6 @@ pub(crate) enum How {
     Run(fn(&Lab, &mut Checks) -> Result<()>),
     /// A run of this program of its own, which takes an hour.
     Apart,
-    /// Tests of `cargo test`.
-    Held,
     /// Another program, with what it says.
     Elsewhere(&'static str),
     /// Nothing: wshd has no such part.
@@ -35,14 +33,13 @@ impl How {
         match self {
             How::Run(_) => "",
             How::Apart => "`abuse soak`",
-            How::Held => "held by tests",
             How::Elsewhere(why) => why,
             How::NotBuilt(why) => why,
         }
     }
 }
 
-use How::{Apart, Elsewhere, Held, NotBuilt, Run};
+use How::{Apart, Elsewhere, NotBuilt, Run};
 
 fn case(
     number: u8,
@@ -175,14 +172,14 @@ pub(crate) fn cases() -> Vec<Case> {
             Run(upgrades::under_load), &["upgrades_under_load_refuse_no_connection_and_lose_no_session", "tests/upgrades.rs"]),
         case(47, "The log's disk is full, its file moved, its pipe not read", "sessions go on; what is lost is counted; it recovers",
             Run(logs::full_disk), &["tests/log_file.rs", "tests/logging.rs"]),
-        case(48, "A busy port, no permission, the socket of a dead and of a live server", "a clear error and exit code; a live socket stays",
-            Held, &["a_busy_port_ends_it_with_1_and_the_address", "tests/listening.rs"]),
+        case(48, "A busy port, no permission, the socket of a dead and of a live server", "a sentence and exit code 1; a live socket stays; a dead one is taken over",
+            Run(starts::without_a_place), &["a_busy_port_ends_it_with_1_and_the_address", "tests/listening.rs"]),
         case(49, "No inotify, no events", "it looks itself, within 5 s; one warning",
-            Held, &["the_limits_of_the_system_are_named_and_changes_are_looked_for", "a_change_that_no_event_tells_of_is_found_and_looked_for_from_then_on"]),
+            Run(watching::without_events), &["the_limits_of_the_system_are_named_and_changes_are_looked_for", "a_change_that_no_event_tells_of_is_found_and_looked_for_from_then_on"]),
         case(50, "The admin socket: other users, garbage, 1,000 slow clients", "refused; operators and sessions do not notice",
             Run(admin::slow_and_garbage), &["another_users_process_is_not_answered", "slow_clients_of_the_socket_keep_neither_operators_nor_peers_waiting", "the_socket_speaks_http_and_answers_garbage_with_a_sentence"]),
-        case(51, "Behind nginx and haproxy", "upgrade, real address, PROXY v2, idle for long, reload of the proxy",
-            Held, &["tests/proxies.rs", "tests/proxied.rs", "tests/who_may_connect.rs"]),
+        case(51, "Behind nginx and haproxy", "upgrade; the real address; PROXY v2; idle for longer than the proxy waits; sessions go on over a reload of the proxy",
+            Run(proxies::in_front), &["tests/proxies.rs", "tests/proxied.rs", "tests/who_may_connect.rs"]),
         case(52, "Chromium and Firefox", "pages, close codes, long messages, reconnects, content policy",
             Elsewhere("every case in both browsers"), &["tests/browser/main.rs"]),
         case(53, "Soak: mixed load, a replacement every 10 s, churn", "memory grows by less than 1 MiB an hour after the warm-up, apart from retired generations; no error of sequence",
