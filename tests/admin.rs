@@ -235,6 +235,55 @@ fn reload_says_what_was_loaded_and_what_was_refused() {
 }
 
 #[test]
+fn reload_says_what_waits_for_a_restart_what_is_not_applied_and_what_is_drained() {
+    let site = Site::with(&["echo_wsh"]);
+    let config = site.write("config.toml", "");
+    let server = Server::start(&site);
+
+    let changed = "pid_file = \"wshd.pid\"\nstage_dir = \"staged\"\n";
+    fs::write(&config, changed).expect("it is there");
+    let waits =
+        "changed in the configuration, and applies after a restart: `stage_dir`, `pid_file`\n";
+    // Each time, as long as they wait.
+    for _ in 0..2 {
+        assert!(done(&site, &["reload"]).ends_with(waits));
+    }
+    let answer = json(&site, &["reload"]);
+    assert_eq!(
+        answer["wait_for_restart"],
+        serde_json::json!(["stage_dir", "pid_file"])
+    );
+    let logged = ["applies after a restart", "key=\"pid_file\""];
+    let before = server.count_lines(&logged);
+    assert!(before >= 3, "{before}");
+    server.signal("HUP");
+    eventually("the log says it again", || {
+        server.count_lines(&logged) > before
+    });
+
+    let unusable = "[tls]\ncertificates = [{ certificate = \"gone.pem\" }]\n";
+    fs::write(&config, unusable).expect("it is there");
+    let (code, said) = refused(&site, &["reload"]);
+    assert_eq!(code, 1, "{said}");
+    assert!(
+        said.starts_with("wshd: certificates refused, the old ones go on: cannot read `")
+            && !said.contains("restart"),
+        "{said}"
+    );
+
+    fs::write(&config, "").expect("it is there");
+    done(&site, &["drain", "echo"]);
+    let said = done(&site, &["reload", "echo"]);
+    assert!(
+        said.starts_with("echo: generation 2 is loaded after "),
+        "{said}"
+    );
+    let why = " and in quarantine, since an operator has taken it out of service; `wshd release echo` lets new sessions begin\n";
+    assert!(said.ends_with(why), "{said}");
+    assert_eq!(server.handshake_status("/echo"), 503);
+}
+
+#[test]
 fn a_handler_in_quarantine_stays_there_over_a_reload_until_it_is_released() {
     let site = Site::with(&["echo_wsh"]);
     let server = Server::start(&site);

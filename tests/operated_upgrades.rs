@@ -75,6 +75,53 @@ fn the_command_ends_when_the_new_process_serves_and_takes_commands() {
     assert_eq!(server.handshake_status("/echo"), 101);
 }
 
+/// Waits with `wshd drain` for a session whose peer does not close, while `meanwhile` runs. Answers how the command ended.
+fn drained_while(
+    place: &Place,
+    server: &Server,
+    meanwhile: impl FnOnce(),
+) -> (Option<i32>, String) {
+    let silent = Raw::open(server, "/echo");
+    let output = std::thread::scope(|scope| {
+        let drain = scope.spawn(|| wshd(place, &["drain", "echo", "--wait", "60"]));
+        server.line(&["an operator drains a handler", "sessions=1"]);
+        meanwhile();
+        drain.join().expect("it ends")
+    });
+    drop(silent);
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8(said).expect("text");
+    (output.status.code(), said)
+}
+
+#[test]
+fn a_drain_that_waits_is_told_of_an_upgrade_and_of_the_end_of_the_server() {
+    let place = place("[limits]\nclose_timeout_ms = 60000\nstop_timeout_ms = 300\n");
+    let mut server = place.builder().start();
+    let old = server.pid();
+
+    let mut new = 0;
+    let (code, said) = drained_while(&place, &server, || {
+        let upgraded = json(&place, "upgrade");
+        new = upgraded["pid"].as_u64().expect("a number");
+    });
+
+    let expected = format!(
+        "wshd: another process ({new}) has taken the place of the server (process {old}), which closes its 1 session of echo \
+         and ends; the new one serves echo, and `wshd drain echo` drains it\n"
+    );
+    assert_eq!((code, said), (Some(1), expected));
+    assert_eq!(server.wait_for_process(SOON).code(), Some(0));
+
+    let new = u32::try_from(new).expect("a process");
+    let (code, said) = drained_while(&place, &server, || crate::upgrades::signal(new, "TERM"));
+    let expected = format!(
+        "wshd: the server (process {new}) ends, and its sessions with it; a process that takes its place, or is started from \
+         now on, serves echo\n"
+    );
+    assert_eq!((code, said), (Some(3), expected));
+}
+
 #[test]
 fn the_command_says_why_the_new_process_does_not_take_over() {
     let place = place("");

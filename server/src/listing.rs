@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use crate::border::quarantine::QuarantineStatus;
 use crate::config::authority::Authority;
 use crate::engine::Usage;
 use crate::generation::Generation;
@@ -212,8 +213,7 @@ fn generation_json(generation: &Generation) -> Value {
         "number": generation.number,
         "state": state,
         "panics": seen.panics,
-        "quarantined_by": (life.is_serving() && seen.state != "serving")
-            .then_some(if seen.is_withdrawn { "operator" } else { "failures" }),
+        "quarantined_by": Some(&seen).filter(|_| life.is_serving()).and_then(QuarantineStatus::by),
         "next_try_ms": seen.next_try.map(|after| after.as_millis() as u64),
         "sessions": generation.sessions(),
         "file_hash": format!("{:016x}", from.hash),

@@ -40,8 +40,9 @@ use crate::transport::settings::TlsSettings;
 /// Reads the configuration again, from wherever it came.
 pub type Reread = Box<dyn Fn() -> Result<Reading, ConfigError> + Send>;
 
-/// Has the server listen as this configuration says. What cannot be bound is told in the log, and changes nothing.
-pub(crate) type Relisten = Box<dyn Fn(&Config) + Send>;
+/// Has the server listen as this configuration says. What cannot be bound is told in the log, and changes nothing; it is the
+/// answer, too.
+pub(crate) type Relisten = Box<dyn Fn(&Config) -> Option<String> + Send>;
 
 /// How the configuration is read again, and what a change of it reaches beyond the road of changes.
 pub(crate) struct Rereading {
@@ -75,9 +76,19 @@ pub struct Change {
 /// What became of a reload that an operator has asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ReloadReport {
-    /// What is wrong with the configuration, which goes on as it was before.
-    pub(crate) config_faults: Vec<String>,
+    pub(crate) config: ConfigReport,
     pub(crate) changes: Vec<Change>,
+}
+
+/// What became of the configuration in a reload.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ConfigReport {
+    /// What is wrong with it, so that it goes on as it was before.
+    pub(crate) faults: Vec<String>,
+    /// A sentence for each part of it that is right and cannot be applied.
+    pub(crate) hindrances: Vec<String>,
+    /// The keys in which it differs from what the server was started with, and that apply after a restart only.
+    pub(crate) wait_for_restart: Vec<&'static str>,
 }
 
 /// An operator's request to reload, and where the answers go.
@@ -85,7 +96,7 @@ pub(crate) struct ReloadReport {
 struct ReloadOrder {
     /// The handler to load anew, though its file may be what serves. `None` is all that has changed, and the configuration.
     handler: Option<String>,
-    config_faults: mpsc::Sender<Vec<String>>,
+    config: mpsc::Sender<ConfigReport>,
     changes: mpsc::Sender<Vec<Change>>,
 }
 
@@ -218,15 +229,15 @@ impl Control {
     /// Has the configuration read again and every file looked at, or the one handler loaded anew. Returns what became of it,
     /// once all loads have ended and all sessions have moved.
     pub(crate) fn reload(&self, handler: Option<String>) -> ReloadReport {
-        let (config_faults, faults) = mpsc::channel();
+        let (config, configured) = mpsc::channel();
         let (changes, changed) = mpsc::channel();
         let _ = self.orders.send(Order::Reload(ReloadOrder {
             handler,
-            config_faults,
+            config,
             changes,
         }));
         ReloadReport {
-            config_faults: faults.recv().unwrap_or_default(),
+            config: configured.recv().unwrap_or_default(),
             changes: changed.recv().unwrap_or_default(),
         }
     }

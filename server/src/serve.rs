@@ -383,15 +383,21 @@ fn relisten(listeners: Arc<Listeners>, tls: Arc<TlsSettings>) -> Relisten {
             let renewal = tls.renew(&config.tls);
             if let Some(error) = renewal.faults.first() {
                 error!(%error, "the addresses stay as they were");
-                return;
+                return Some(error.to_string());
             }
         }
         match listeners.apply(config) {
-            Ok(()) => tls.set_has_listener(listeners.endpoints().iter().any(Endpoint::is_tls)),
-            Err(error) => error!(
-                %error,
-                "the addresses stay as they were, until the configuration is read again"
-            ),
+            Ok(()) => {
+                tls.set_has_listener(listeners.endpoints().iter().any(Endpoint::is_tls));
+                None
+            }
+            Err(error) => {
+                error!(
+                    %error,
+                    "the addresses stay as they were, until the configuration is read again"
+                );
+                Some(error.to_string())
+            }
         }
     })
 }

@@ -10,6 +10,7 @@ use wsh::close_codes::GOING_AWAY;
 
 use super::Admin;
 use super::connection::Answer;
+use crate::border::quarantine::QuarantineStatus;
 use crate::config;
 use crate::generation::Generation;
 use crate::reload::{Change, ReloadReport};
@@ -30,7 +31,7 @@ impl Admin {
         let control = self.control.clone();
         let reloaded = tokio::task::spawn_blocking(move || control.reload(handler));
         match tokio::time::timeout(RELOAD_TIMEOUT, reloaded).await {
-            Ok(Ok(report)) => Answer::good(report_json(&report)),
+            Ok(Ok(report)) => Answer::good(self.report_json(&report)),
             Ok(Err(_)) => Answer::fault(500, "the reload itself has failed; the log says why"),
             Err(_) => Answer::fault(
                 504,
@@ -195,6 +196,36 @@ impl Admin {
         listing.find(name).map_or(0, |it| it.sessions())
     }
 
+    /// What became of a reload.
+    fn report_json(&self, report: &ReloadReport) -> Value {
+        let listing = self.server.router.listing();
+        let is_good = |change: &&Change| change.outcome.is_ok();
+        let loaded = report.changes.iter().filter(is_good).map(|change| {
+            let listed = listing.find(&change.handler);
+            let serving = listed.and_then(|listed| listed.serving.as_ref());
+            let status = serving.map(|it| it.context.quarantine_status());
+            json!({
+                "handler": change.handler,
+                "generation": change.outcome.as_ref().ok(),
+                "state": status.as_ref().map(|it| it.state),
+                "quarantined_by": status.as_ref().and_then(QuarantineStatus::by),
+                "elapsed_ms": change.elapsed.as_millis() as u64,
+                "moved": change.moved.map(|moved| moved.sessions),
+            })
+        });
+        let refused = report.changes.iter().filter_map(|change| {
+            let why = change.outcome.as_ref().err()?;
+            Some(json!({ "handler": change.handler, "why": why }))
+        });
+        json!({
+            "loaded": loaded.collect::<Vec<_>>(),
+            "refused": refused.collect::<Vec<_>>(),
+            "config_faults": report.config.faults,
+            "not_applied": report.config.hindrances,
+            "wait_for_restart": report.config.wait_for_restart,
+        })
+    }
+
     /// Says that there is no such handler, and which there are.
     pub(super) fn no_handler(&self, name: &str) -> Answer {
         let listing = self.server.router.listing();
@@ -209,27 +240,6 @@ impl Admin {
         };
         Answer::fault(404, &format!("there is no handler `{name}`; {hint}"))
     }
-}
-
-fn report_json(report: &ReloadReport) -> Value {
-    let is_good = |change: &&Change| change.outcome.is_ok();
-    let loaded = report.changes.iter().filter(is_good).map(|change| {
-        json!({
-            "handler": change.handler,
-            "generation": change.outcome.as_ref().ok(),
-            "elapsed_ms": change.elapsed.as_millis() as u64,
-            "moved": change.moved.map(|moved| moved.sessions),
-        })
-    });
-    let refused = report.changes.iter().filter_map(|change| {
-        let why = change.outcome.as_ref().err()?;
-        Some(json!({ "handler": change.handler, "why": why }))
-    });
-    json!({
-        "loaded": loaded.collect::<Vec<_>>(),
-        "refused": refused.collect::<Vec<_>>(),
-        "config_faults": report.config_faults,
-    })
 }
 
 /// How long the outcome of a reload is waited for.

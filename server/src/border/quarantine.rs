@@ -53,6 +53,17 @@ pub(crate) struct QuarantineStatus {
     pub(crate) is_withdrawn: bool,
 }
 
+impl QuarantineStatus {
+    /// What keeps sessions from beginning: `operator` or `failures`.
+    pub(crate) fn by(&self) -> Option<&'static str> {
+        match (self.state, self.is_withdrawn) {
+            ("serving", _) => None,
+            (_, true) => Some("operator"),
+            (_, false) => Some("failures"),
+        }
+    }
+}
+
 /// Why a session may not begin, and when a client may try again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NotLetIn {

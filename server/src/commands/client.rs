@@ -16,6 +16,14 @@ pub(super) struct Client {
     socket: PathBuf,
 }
 
+/// What a server has answered.
+#[derive(Debug)]
+pub(super) struct Told {
+    pub(super) body: Value,
+    /// The number of its process; 0 where this process cannot see it.
+    pub(super) server: u32,
+}
+
 /// Why a server has not answered as it should.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum NoAnswer {
@@ -43,30 +51,40 @@ impl Client {
     }
 
     pub(super) fn get(&self, path: &str) -> Result<Value, NoAnswer> {
-        self.ask("GET", path, ANSWER_TIMEOUT)
+        self.get_within(path, ANSWER_TIMEOUT)
     }
 
     /// Like [`get`](Self::get), with a limit for the time that the server may take.
     pub(super) fn get_within(&self, path: &str, limit: Duration) -> Result<Value, NoAnswer> {
-        self.ask("GET", path, limit)
+        Ok(self.ask("GET", path, limit)?.body)
+    }
+
+    /// Like [`get`](Self::get), with the process that answers.
+    pub(super) fn get_told(&self, path: &str) -> Result<Told, NoAnswer> {
+        self.ask("GET", path, ANSWER_TIMEOUT)
     }
 
     pub(super) fn post(&self, path: &str) -> Result<Value, NoAnswer> {
+        Ok(self.post_told(path)?.body)
+    }
+
+    /// Like [`post`](Self::post), with the process that answers.
+    pub(super) fn post_told(&self, path: &str) -> Result<Told, NoAnswer> {
         // A reload waits for the code of handlers.
         self.ask("POST", path, ACTION_TIMEOUT)
     }
 
     /// Like [`post`](Self::post), with a limit for the time that the server may take.
     pub(super) fn post_within(&self, path: &str, limit: Duration) -> Result<Value, NoAnswer> {
-        self.ask("POST", path, limit)
+        Ok(self.ask("POST", path, limit)?.body)
     }
 
-    fn ask(&self, method: &str, path: &str, limit: Duration) -> Result<Value, NoAnswer> {
+    fn ask(&self, method: &str, path: &str, limit: Duration) -> Result<Told, NoAnswer> {
         let odd = |what| NoAnswer::Odd {
             socket: self.socket.clone(),
             what,
         };
-        let mut stream = self.connect()?;
+        let (mut stream, server) = self.connect()?;
         let request =
             format!("{method} {path} HTTP/1.1\r\nHost: wshd\r\nConnection: close\r\n\r\n");
         let asked = stream.set_read_timeout(Some(limit));
@@ -84,7 +102,7 @@ impl Client {
         }
         let (is_good, body) = parse(&answer).ok_or_else(|| odd("gave no answer"))?;
         match is_good {
-            true => Ok(body),
+            true => Ok(Told { body, server }),
             false => {
                 let why = body["error"].as_str().unwrap_or("the server refuses it");
                 Err(NoAnswer::Refused(why.to_owned()))
@@ -92,7 +110,8 @@ impl Client {
         }
     }
 
-    fn connect(&self) -> Result<UnixStream, NoAnswer> {
+    /// A connection, and the process at its other end as far as the system tells it.
+    fn connect(&self) -> Result<(UnixStream, u32), NoAnswer> {
         let socket = self.socket.clone();
         let stream = match UnixStream::connect(&self.socket) {
             Ok(stream) => stream,
@@ -106,12 +125,13 @@ impl Client {
         };
         // What another user's process answers must not be taken for the server.
         let own = geteuid().as_raw();
-        match PeerProcess::of(&stream) {
+        let process = PeerProcess::of(&stream);
+        match process {
             Some(process) if own != 0 && process.uid != own && process.uid != 0 => {
                 let uid = process.uid;
                 Err(NoAnswer::OfAnother { socket, uid })
             }
-            _ => Ok(stream),
+            _ => Ok((stream, process.map_or(0, |it| it.pid))),
         }
     }
 }

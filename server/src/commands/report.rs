@@ -225,11 +225,24 @@ pub(super) fn reload(answer: &Value) -> (String, Vec<String>) {
         let name = text(&loaded["handler"]);
         let elapsed = Duration::from_millis(loaded["elapsed_ms"].as_u64().unwrap_or(0));
         let generation = number(&loaded["generation"]);
-        let _ = write!(
-            page,
-            "{name}: generation {generation} serves after {}",
-            time(elapsed)
-        );
+        let (elapsed, by) = (time(elapsed), loaded["quarantined_by"].as_str());
+        let _ = match by {
+            None => write!(
+                page,
+                "{name}: generation {generation} serves after {elapsed}"
+            ),
+            Some(by) => {
+                let why = match by {
+                    "operator" => "an operator has taken it out of service",
+                    _ => "it has failed too often",
+                };
+                write!(
+                    page,
+                    "{name}: generation {generation} is loaded after {elapsed} and in quarantine, since {why}; \
+                     `wshd release {name}` lets new sessions begin"
+                )
+            }
+        };
         if let Some(moved) = loaded["moved"].as_u64() {
             let _ = write!(page, "; sessions moved to it: {moved}");
         }
@@ -245,9 +258,22 @@ pub(super) fn reload(answer: &Value) -> (String, Vec<String>) {
             it.as_str().unwrap_or_default()
         )
     });
-    let faults: Vec<String> = faults.chain(refused).collect();
+    let not_applied = list("not_applied").iter();
+    let not_applied = not_applied.map(|it| it.as_str().unwrap_or_default().to_owned());
+    let faults: Vec<String> = faults.chain(not_applied).chain(refused).collect();
+    let waiting: Vec<String> = list("wait_for_restart")
+        .iter()
+        .map(|key| format!("`{}`", text(key)))
+        .collect();
     if page.is_empty() && faults.is_empty() {
         page.push_str("the configuration was read; no handler has changed\n");
+    }
+    if !waiting.is_empty() {
+        let _ = writeln!(
+            page,
+            "changed in the configuration, and applies after a restart: {}",
+            waiting.join(", ")
+        );
     }
     (page, faults)
 }

@@ -37,6 +37,7 @@ use crate::border::guards::process_state;
 use crate::config::Config;
 use crate::generation::Generation;
 use crate::plugin::stage::Stage;
+use crate::process::PROCESS_BEGAN;
 use crate::router::{Router, Table};
 use crate::shared::Shared;
 use crate::transport::settings::TlsSettings;
@@ -97,8 +98,8 @@ impl Reconciler {
         let reconciler = Reconciler {
             config_file: ConfigFile::new(&config.load(), reread),
             relisten,
-            certificates: CertificateFiles::new(&config.load().tls, tls),
-            named_files: NamedFiles::new(&config.load()),
+            certificates: CertificateFiles::new(&config.load().tls, tls, *PROCESS_BEGAN),
+            named_files: NamedFiles::new(&config.load(), *PROCESS_BEGAN),
             config,
             shared,
             router,

@@ -33,6 +33,8 @@ pub(crate) struct Renewal {
     pub(crate) files: Option<usize>,
     /// Why each part that goes on as it was cannot be used.
     pub(crate) faults: Vec<TlsFault>,
+    /// Whether clients see no difference.
+    pub(crate) is_same: bool,
 }
 
 impl TlsSettings {
@@ -88,6 +90,7 @@ impl TlsSettings {
             return Renewal {
                 files: Some(0),
                 faults: Vec::new(),
+                is_same: false,
             };
         }
         let provider = Arc::new(ring::default_provider());
@@ -96,10 +99,12 @@ impl TlsSettings {
             faults,
             files,
         } = last_good.renewed(config, &provider);
-        if !faults.is_empty() && renewed.is_same(&last_good) {
+        let is_same = renewed.is_same(&last_good);
+        if !faults.is_empty() && is_same {
             return Renewal {
                 files: None,
                 faults,
+                is_same,
             };
         }
         let offered = match offered(&renewed, provider) {
@@ -116,6 +121,7 @@ impl TlsSettings {
         Renewal {
             files: Some(files),
             faults,
+            is_same,
         }
     }
 
@@ -154,6 +160,7 @@ impl Renewal {
         Renewal {
             files: None,
             faults: vec![fault],
+            is_same: true,
         }
     }
 }

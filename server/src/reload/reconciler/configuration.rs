@@ -18,7 +18,7 @@ use crate::process::PROCESS_BEGAN;
 use crate::process::regular_file::is_absence;
 use crate::reload::belief::Observation;
 use crate::reload::scan::Stamp;
-use crate::reload::{ReloadOrder, Reread};
+use crate::reload::{ConfigReport, ReloadOrder, Reread};
 
 /// What is known of the configuration file.
 pub(super) struct ConfigFile {
@@ -42,6 +42,8 @@ pub(super) struct ConfigFile {
     are_names_told: bool,
     /// The files that are broken, it or those that it names.
     refused: BTreeMap<PathBuf, ReadFailure>,
+    /// Why the server does not listen as the configuration says.
+    not_listened: Option<String>,
     /// When all is read again though nothing has changed.
     again: Option<Instant>,
     /// An operator's request to read it, and the time at which that is done.
@@ -130,6 +132,7 @@ impl ConfigFile {
             presence: Presence::There,
             are_names_told: false,
             refused: BTreeMap::new(),
+            not_listened: None,
             again: None,
             request: None,
             pause_until: Instant::now(),
@@ -181,24 +184,46 @@ impl Reconciler {
 
     /// Begins what an operator wants to know the outcome of.
     pub(super) fn reload(&mut self, order: ReloadOrder) {
-        let mut faults = Vec::new();
+        let mut report = ConfigReport::default();
         match order.handler {
             None => {
                 self.reread(Asker::Operator);
                 self.certificates.hurry();
-                let refused = self.config_file.refused.iter();
-                // One fault may stand under the file and under its place.
-                faults.extend(refused.map(|(_, failure)| failure.told.clone()));
-                faults.dedup();
+                self.look_at_certificates(Instant::now());
+                report = self.config_report();
             }
             Some(handler) => {
                 self.observe_each(&Observation::Reconfigured, |_, file| file.name == handler);
                 self.to_load_anew.insert(handler);
             }
         }
-        let _ = order.config_faults.send(faults);
+        let _ = order.config.send(report);
         self.observe_each(&Observation::Hurried, |_, _| true);
         self.waiters.join(order.changes);
+    }
+
+    /// What became of the configuration that was just read.
+    fn config_report(&self) -> ConfigReport {
+        let refused = self.config_file.refused.values();
+        let mut faults: Vec<String> = refused.map(|failure| failure.told.clone()).collect();
+        // One fault may stand under the file and under its place.
+        faults.dedup();
+        let not_listened = self.config_file.not_listened.as_ref();
+        let not_listened =
+            not_listened.map(|why| format!("the addresses stay as they were: {why}"));
+        let certificates = self.certificates.refused().iter();
+        let certificates =
+            certificates.map(|why| format!("certificates refused, the old ones go on: {why}"));
+        ConfigReport {
+            faults,
+            hindrances: not_listened.into_iter().chain(certificates).collect(),
+            wait_for_restart: (self.config_file.at_start).restart_needed(&self.config.load()),
+        }
+    }
+
+    /// Has the server listen as the configuration says.
+    fn relisten(&mut self) {
+        self.config_file.not_listened = (self.relisten)(&self.config.load());
     }
 
     /// Reads the configuration again if that was asked for, or if its file has changed and was left alone
@@ -271,13 +296,19 @@ impl Reconciler {
 
     /// Reads the configuration and applies it. A file that is broken changes nothing of what it said before.
     pub(super) fn reread(&mut self, asker: Asker) {
+        self.named_files.begin_reading();
         match (self.config_file.reread)() {
             Ok(Reading { config, refused }) => {
                 let of_file = refused.into_iter().map(|it| (it.path, it.error));
                 self.note_refused(of_file.collect(), asker);
-                if !self.apply(config) && asker == Asker::Operator {
-                    // What could not be bound may be free by now.
-                    (self.relisten)(&self.config.load());
+                let told = self.config.load().restart_needed(&config);
+                let is_applied = self.apply(config);
+                if asker == Asker::Operator {
+                    self.tell_what_waits(&told);
+                    if !is_applied {
+                        // What could not be bound may be free by now.
+                        self.relisten();
+                    }
                 }
             }
             Err(error) => {
@@ -371,6 +402,17 @@ impl Reconciler {
         }
     }
 
+    /// Logs the keys that wait for a restart, but for those that were just told.
+    fn tell_what_waits(&self, told: &[&str]) {
+        let waiting = (self.config_file.at_start).restart_needed(&self.config.load());
+        for key in waiting.into_iter().filter(|key| !told.contains(key)) {
+            warn!(
+                key,
+                "changed in the configuration, and applies after a restart"
+            );
+        }
+    }
+
     /// Applies a configuration. False if it is the one that holds.
     fn apply(&mut self, mut new: Config) -> bool {
         let old = self.config.load_full();
@@ -423,7 +465,7 @@ impl Reconciler {
         self.config_file.are_names_told = false;
         self.shared.apply();
         self.swap_table();
-        (self.relisten)(&self.config.load());
+        self.relisten();
         self.shared.meters.configurations.count("applied");
         info!("configuration applied");
         self.due(Instant::now());

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::Reconciler;
 use super::configuration::{Asker, stamp_of};
@@ -16,7 +16,24 @@ pub(super) struct NamedFiles {
     /// When they were found otherwise than before.
     since: Instant,
     /// As they were when the configuration was read.
-    read: Stamps,
+    read: BTreeMap<PathBuf, Read>,
+    /// When the last reading of the configuration began.
+    read_began: SystemTime,
+}
+
+/// What is known of a file at the time when it was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Read {
+    /// It may have changed since.
+    Unknown,
+    Missing,
+    As(Stamp),
+}
+
+impl Read {
+    fn of(stamp: &Option<Stamp>) -> Read {
+        stamp.map_or(Read::Missing, Read::As)
+    }
 }
 
 type Stamps = BTreeMap<PathBuf, Option<Stamp>>;
@@ -31,14 +48,29 @@ enum NamedFilesChange {
 }
 
 impl NamedFiles {
-    /// The files of a configuration that was just read.
-    pub(super) fn new(config: &Config) -> NamedFiles {
-        let stamps = stamps_of(config);
+    /// The files of a configuration that was read after `began`.
+    pub(super) fn new(config: &Config, began: SystemTime) -> NamedFiles {
+        NamedFiles::of(stamps_of(config), began)
+    }
+
+    /// The files as they were found after they were read. One that has changed since `began` may have done so behind the
+    /// reading, and so counts as changed, as does one that is gone.
+    fn of(found: Stamps, began: SystemTime) -> NamedFiles {
+        let read = found.iter().map(|(path, stamp)| {
+            let read = stamp.filter(|it| it.is_older_than(began));
+            (path.clone(), read.map_or(Read::Unknown, Read::As))
+        });
         NamedFiles {
-            seen: stamps.clone(),
+            read: read.collect(),
+            seen: found,
             since: Instant::now(),
-            read: stamps,
+            read_began: began,
         }
+    }
+
+    /// Notes that the configuration is read from now on, perhaps with files that were not named before.
+    pub(super) fn begin_reading(&mut self) {
+        self.read_began = SystemTime::now();
     }
 
     /// Notes what a look has found, and tells what follows.
@@ -48,17 +80,34 @@ impl NamedFiles {
             self.since = now;
         }
         // Only of files that were named before a change can be told.
-        let is_changed = |(path, stamp)| self.read.get(path).is_some_and(|read| read != stamp);
+        let is_changed = |(path, stamp): (&PathBuf, &Option<Stamp>)| {
+            let read = self.read.get(path);
+            read.is_some_and(|read| *read != Read::of(stamp))
+        };
         if !self.seen.iter().any(is_changed) {
-            self.read = self.seen.clone();
+            self.note_read();
             return NamedFilesChange::Nothing;
         }
         let at = self.since + QUIET;
         if now < at {
             return NamedFilesChange::LookAgain(at);
         }
-        self.read = self.seen.clone();
+        self.note_read();
         NamedFilesChange::Read
+    }
+
+    /// Notes that what was last seen is what is read. A file that was not named before was read before it was seen.
+    fn note_read(&mut self) {
+        let seen = self.seen.iter().map(|(path, stamp)| {
+            let is_sure = self.read.contains_key(path)
+                || stamp.is_some_and(|it| it.is_older_than(self.read_began));
+            let read = match is_sure {
+                true => Read::of(stamp),
+                false => Read::Unknown,
+            };
+            (path.clone(), read)
+        });
+        self.read = seen.collect();
     }
 }
 
@@ -87,6 +136,7 @@ mod tests {
     use super::*;
 
     use std::fs;
+    use std::time::UNIX_EPOCH;
 
     #[test]
     fn a_change_is_read_once_after_the_files_were_left_alone() {
@@ -103,7 +153,8 @@ mod tests {
         let mut files = NamedFiles {
             seen: of(old),
             since: start,
-            read: of(old),
+            read: BTreeMap::from([(users.clone(), Read::of(&old))]),
+            read_began: SystemTime::now() + Duration::from_secs(1),
         };
         let with_map = |stamp| Stamps::from([(users.clone(), stamp), (map.clone(), old)]);
         for (millis, found, expected) in [
@@ -125,6 +176,38 @@ mod tests {
             (5_000, Stamps::new(), NamedFilesChange::Nothing),
         ] {
             assert_eq!(files.step(found, at(millis)), expected, "at {millis} ms");
+        }
+    }
+
+    #[test]
+    fn a_file_that_may_have_changed_behind_its_first_reading_is_read_once_more() {
+        let path = PathBuf::from("/users");
+        let began = UNIX_EPOCH + Duration::from_secs(5);
+        let changed_at = |seconds: i128| Some(Stamp::made_up(1, 0, seconds * 1_000_000_000));
+        for (stamp, is_read_again) in [(changed_at(4), false), (changed_at(6), true), (None, true)]
+        {
+            let found = Stamps::from([(path.clone(), stamp)]);
+            let mut files = NamedFiles::of(found.clone(), began);
+            let start = files.since;
+
+            let first = files.step(found.clone(), start + QUIET);
+            let second = files.step(found, start + 2 * QUIET);
+
+            let expected = match is_read_again {
+                true => NamedFilesChange::Read,
+                false => NamedFilesChange::Nothing,
+            };
+            assert_eq!(first, expected, "{stamp:?}");
+            assert_eq!(second, NamedFilesChange::Nothing, "{stamp:?}");
+
+            // So is one that the configuration names from then on.
+            let mut files = NamedFiles::of(Stamps::new(), began);
+            let found = Stamps::from([(path.clone(), stamp)]);
+            let start = files.since;
+            let first = files.step(found.clone(), start);
+            assert_eq!(first, NamedFilesChange::Nothing, "{stamp:?}");
+            let second = files.step(found, start + QUIET);
+            assert_eq!(second, expected, "{stamp:?}");
         }
     }
 }
