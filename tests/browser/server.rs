@@ -90,6 +90,8 @@ impl Server {
         // With the versions that are here already, cargo asks no registry.
         let versions = repository().join("Cargo.lock");
         fs::copy(versions, site.path().join("mine/chat_wsh/Cargo.lock")).expect("copying it");
+        let room = ["chat_wsh/src/room.rs", "mine/chat_wsh/src/room.rs"];
+        save(&site, room[0], room[1], str::to_owned);
         save_chat(&site, str::to_owned);
         fs::write(site.path().join("config.toml"), ROOMS).expect("writing the config file");
         let mut command = wshd(&site);

@@ -7,13 +7,8 @@
 //!
 //! With `config = { directory = "/srv/uploads" }` files are kept there, otherwise nowhere. `bytes_max` limits a file.
 
-use std::{
-    env,
-    fs::{self, File},
-    io::Write,
-    path::{Path, PathBuf},
-    time::SystemTime,
-};
+use std::path::{Path, PathBuf};
+use std::{env, fs, io::Write, time::SystemTime};
 
 use wsh::prelude::*;
 
@@ -53,7 +48,7 @@ fn upload(conn: BlockingConn, uploads: &Uploads) -> Result {
 
 /// Writes the message that begins with this part. Answers whether it came to its end.
 fn write_file(conn: &BlockingConn, first: PartBuf, path: &Path, bytes_max: u64) -> Result<bool> {
-    let mut file = File::create_new(path)?;
+    let mut file = fs::File::create_new(path)?;
     let (mut bytes, mut told) = (0, 0);
     let mut next = Some(first);
     while let Some(part) = next {
