@@ -218,7 +218,8 @@ fn clients_show_certificates_where_the_server_wants_them() {
                 }
             }
         }
-        server.line(&["handshake refused", "UnknownIssuer"]);
+        let reason = "no CA of `client_ca` has signed the client's certificate";
+        server.line(&["handshake refused", reason]);
     }
 }
 

@@ -6,6 +6,7 @@ use rustls::unbuffered::ConnectionState;
 
 use super::{TlsStream, encode};
 use crate::buffers::pool::Buffer;
+use crate::transport::certificate_faults::{self, is_of_authority};
 use crate::transport::certificates::take_requested_name;
 
 /// Why a TLS handshake is not completed.
@@ -149,6 +150,16 @@ fn explain(error: &rustls::Error) -> String {
         ) => "the client's certificate, or one between it and its CA, has a key or a signature of a kind that is not \
               taken; those are RSA, ECDSA with P-256 or P-384, and Ed25519"
             .to_owned(),
+        Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
+            "no CA of `client_ca` has signed the client's certificate".to_owned()
+        }
+        Error::InvalidCertificate(fault) if is_of_authority(fault) => {
+            "the client's certificate is a CA's own (`CA:TRUE`), and no client's".to_owned()
+        }
+        Error::InvalidCertificate(fault) => {
+            let why = certificate_faults::sentence(fault);
+            format!("the client's certificate is not taken: {why}")
+        }
         other => other.to_string(),
     }
 }
