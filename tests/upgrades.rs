@@ -188,7 +188,9 @@ fn a_program_that_does_not_take_over_is_ended_and_the_server_serves_on() {
     place.put(Path::new("/nonexistent/wshd"));
     fails("it cannot be started: No such file or directory");
     place.put(&place.site.write("a text", "no program"));
-    fails("it cannot be started: Permission denied");
+    fails("it cannot be started: its mode 644 has no right to execute it; `chmod 755` gives that");
+    place.put(place.site.root());
+    fails("it cannot be started: it is a directory, and no program");
     place.put_script("echo no message >&0");
     // Either what it says is not understood, or its end is seen first.
     fails("this process serves on");
@@ -253,6 +255,7 @@ fn a_stop_while_another_process_starts_ends_both() {
     // The log ends with the last process that has it.
     assert_eq!(server.wait(SOON).code(), Some(0));
     server.says(&["upgrade failed"], 0);
+    server.says(&["WARN", "upgrade given up: the server stops"], 1);
 }
 
 #[test]
@@ -351,7 +354,7 @@ fn signals_for_a_process_that_has_just_been_started_to_take_over_do_not_end_it()
 
 #[test]
 fn a_process_that_is_told_to_stop_before_it_serves_does_not_take_over() {
-    let place = Place::new("listen = [\"127.0.0.1:0\"]\n");
+    let place = Place::new("listen = [\"127.0.0.1:0\"]\nstage_dir = \"staged\"\n");
     // It stops the process that is to take over, and waits for the test.
     let in_init = "-DIN_INIT=if (!is_check && getenv(\"WSHD_UPGRADE_OF\")) { \
                    kill(getpid(), SIGTERM); while (access(\"go on\", F_OK)) { usleep(1000); } }";
@@ -368,6 +371,9 @@ fn a_process_that_is_told_to_stop_before_it_serves_does_not_take_over() {
     assert_eq!(session.ask("hello"), "hello");
     assert_eq!(server.handshake_status("/echo"), 101);
     eventually("no other process is there", || place.processes() == 1);
+    // It has left nothing.
+    let staged = std::fs::read_dir(place.site.root().join("staged")).expect("it is there");
+    assert_eq!(staged.count(), 1);
 }
 
 /// What clients have seen while servers were replaced.

@@ -296,7 +296,10 @@ fn serve<T>(
             Ok(mut serving) => {
                 let beside = match beside(&serving) {
                     Ok(beside) => beside,
-                    Err(error) => return fail(FAILED, &format!("cannot start: {error}")),
+                    Err(error) => {
+                        serving.give_up();
+                        return fail(FAILED, &format!("cannot start: {error}"));
+                    }
                 };
                 let upgrade = program.map(|program| {
                     let signals = signals.clone();
@@ -305,6 +308,7 @@ fn serve<T>(
                 signals.serve(serving.control(), upgrade, serving.stop_limit());
                 if let Some(predecessor) = predecessor {
                     if signals.is_told_to_stop() {
+                        serving.give_up();
                         return fail(FAILED, "it was told to stop before it took over");
                     }
                     serving.take_over(predecessor);

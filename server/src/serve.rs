@@ -273,6 +273,11 @@ impl Serving {
         drop(predecessor);
     }
 
+    /// Shuts the handlers down of a server that is not to serve, and removes the copies of their files.
+    pub fn give_up(self) {
+        self.control.stop();
+    }
+
     /// Accepts connections until `stop` ends, and for `stop_delay_ms` more. Then closes every session with 1001 and waits
     /// for all of them, for a bounded time. With another process in its place, it accepts nothing more at once, serves
     /// the requests that it has, and closes sessions with 1012.

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 use clap::builder::ValueParser;
 
-pub(super) use self::kind::{LEVEL_WANTED, ValueKind, WrongText};
+pub(super) use self::kind::{LEVEL_WANTED, ValueKind, WrongText, number};
 use super::auth::AuthDraft;
 use super::endpoint::Endpoint;
 use super::source::Place;

@@ -104,6 +104,9 @@ impl Upgrade {
     /// Notes that the server stops. A process that was to take its place is ended.
     pub(crate) fn stop(&self) {
         if self.note(UpgradeEvent::Stopped) == UpgradeAction::End {
+            warn!(
+                "upgrade given up: the server stops, and the process that was to take its place is ended"
+            );
             self.end_successor();
             let why = "the server was told to stop meanwhile".to_owned();
             self.tell(Err(NotUpgraded::Failed(why)));

@@ -1,6 +1,7 @@
 //! What `wshd top` draws: lines for a screen of a size, from the answers until now.
 
 use std::collections::VecDeque;
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -88,21 +89,88 @@ fn rates(history: &History, view: &View) -> String {
     )
 }
 
+/// Which columns a screen has room for. The bars of a narrow one are worth more than a generation and a mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Layout {
+    /// The width of the column of names.
+    name: usize,
+    /// The columns of each of the two sparklines.
+    spark: usize,
+    is_narrow: bool,
+}
+
+impl Layout {
+    fn of(columns: usize) -> Layout {
+        let is_narrow = columns < NAME + NUMBERS + 2 * SPARK_MIN;
+        let (name, numbers) = match is_narrow {
+            true => (NARROW_NAME, NARROW_NUMBERS),
+            false => (NAME, NUMBERS),
+        };
+        let spark = columns.saturating_sub(name + numbers) / 2;
+        Layout {
+            name,
+            spark: spark.clamp(SPARK_MIN, super::history::KEPT),
+            is_narrow,
+        }
+    }
+
+    /// The cells of a row as a line: the name, numbers and the two sparklines.
+    fn line(self, row: Row) -> String {
+        let Layout { spark, .. } = self;
+        let Row {
+            name,
+            generation,
+            sessions,
+            rates: [messages_in, messages_out],
+            queued,
+            mean,
+            p99,
+            sparks: [messages, times],
+        } = row;
+        let mut line = padded(&name, self.name);
+        // Writing into memory does not fail.
+        let _ = match self.is_narrow {
+            true => write!(
+                line,
+                " {sessions:>8} {messages_in:>6} {messages_out:>6} {queued:>9} {p99:>7}"
+            ),
+            false => write!(
+                line,
+                " {generation:>5} {sessions:>8} {messages_in:>7} {messages_out:>7} {queued:>9} {mean:>7} {p99:>7}"
+            ),
+        };
+        line + &format!("  {messages:<spark$}  {times}")
+    }
+}
+
+/// The cells of a line.
+struct Row {
+    name: String,
+    generation: String,
+    sessions: String,
+    rates: [String; 2],
+    queued: String,
+    mean: String,
+    p99: String,
+    sparks: [String; 2],
+}
+
 fn heading(columns: usize) -> String {
-    let spark = spark_width(columns);
-    format!(
-        "{:<NAME$} {:>5} {:>8} {:>7} {:>7} {:>9} {:>7} {:>7}  {:<spark$}  {}",
-        "HANDLER",
-        "GEN",
-        "SESSIONS",
-        "IN/s",
-        "OUT/s",
-        "QUEUED",
-        "MEAN",
-        "99 %",
-        "MESSAGES",
-        "CALLBACKS"
-    )
+    let layout = Layout::of(columns);
+    let [messages, callbacks] = match layout.is_narrow {
+        true => ["MESSAGES", "CALLBACK"],
+        false => ["MESSAGES", "CALLBACKS"],
+    };
+    layout.line(Row {
+        name: "HANDLER".to_owned(),
+        generation: "GEN".to_owned(),
+        sessions: "SESSIONS".to_owned(),
+        rates: ["IN/s", "OUT/s"].map(str::to_owned),
+        queued: "QUEUED".to_owned(),
+        mean: "MEAN".to_owned(),
+        p99: "99 %".to_owned(),
+        sparks: [messages, callbacks].map(str::to_owned),
+    })
 }
 
 fn row(handler: &Value, history: &History, columns: usize) -> String {
@@ -115,7 +183,7 @@ fn row(handler: &Value, history: &History, columns: usize) -> String {
         p99,
         ..
     } = own.rates;
-    let spark = spark_width(columns);
+    let layout = Layout::of(columns);
     let number = |value: &Value| {
         value
             .as_u64()
@@ -126,19 +194,16 @@ fn row(handler: &Value, history: &History, columns: usize) -> String {
     if state != "serving" {
         shown = format!("{shown} {state}");
     }
-    format!(
-        "{} {:>5} {:>8} {:>7} {:>7} {:>9} {:>7} {:>7}  {}  {}",
-        padded(&shown, NAME),
-        number(&handler["generation"]),
-        number(&handler["sessions"]),
-        short(messages_in),
-        short(messages_out),
-        bytes(handler["queue_bytes"].as_u64().unwrap_or(0)),
-        mean.map_or_else(|| "-".to_owned(), duration),
-        p99.map_or_else(|| "-".to_owned(), duration),
-        sparkline(&own.messages, spark),
-        sparkline(&own.times, spark),
-    )
+    layout.line(Row {
+        name: shown,
+        generation: number(&handler["generation"]),
+        sessions: number(&handler["sessions"]),
+        rates: [messages_in, messages_out].map(short),
+        queued: bytes(handler["queue_bytes"].as_u64().unwrap_or(0)),
+        mean: mean.map_or_else(|| "-".to_owned(), duration),
+        p99: p99.map_or_else(|| "-".to_owned(), duration),
+        sparks: [&own.messages, &own.times].map(|it| sparkline(it, layout.spark)),
+    })
 }
 
 fn state(handler: &Value) -> &'static str {
@@ -152,11 +217,6 @@ fn state(handler: &Value) -> &'static str {
         true => "quarantined",
         false => "serving",
     }
-}
-
-/// The columns that each of the two sparklines gets.
-fn spark_width(columns: usize) -> usize {
-    (columns.saturating_sub(NAME + 61) / 2).clamp(8, super::history::KEPT)
 }
 
 /// The newest values as bars, the highest of them as high as a line.
@@ -232,6 +292,13 @@ fn tinted(tint: &str, text: &str, view: &View) -> String {
 
 /// The width of the column of names.
 const NAME: usize = 20;
+/// The width of the numbers, and of the spaces before the sparklines.
+const NUMBERS: usize = 61;
+/// Those of a narrow screen.
+const NARROW_NAME: usize = 18;
+const NARROW_NUMBERS: usize = 45;
+/// The least width of a sparkline.
+const SPARK_MIN: usize = 8;
 const ROWS_ABOVE: usize = 4;
 const BOLD: &str = "1";
 const RED: &str = "31";
@@ -277,9 +344,8 @@ mod tests {
             "wshd 1.2.3, up 5 s   sessions 6   connections 4 of 9   memory 2.0 KiB   processo"
         );
         assert!(
-            lines[4].starts_with(
-                "\"a\\u{1b}[2J\\u{9b}b\"      3        2     0.0     0.0       5 B       -       -"
-            ),
+            lines[4]
+                .starts_with("\"a\\u{1b}[2J\\u{9b}b        2    0.0    0.0       5 B       -"),
             "{}",
             lines[4]
         );
@@ -291,14 +357,12 @@ mod tests {
         let own = history.handlers.entry("echo".to_owned()).or_default();
         own.messages.push_back(1.0);
         own.times.push_back(1.0);
-        for columns in 97..200 {
+        for columns in 80..200 {
             let lines = lines(&history, &View::default(), columns, 24);
             assert!(lines[4].ends_with('█'), "{columns}: {}", lines[4]);
-            assert!(
-                lines[3].ends_with(&"CALLBACKS"[..columns.min(98) - 89]),
-                "{}",
-                lines[3]
-            );
+            assert_eq!(lines[4].matches('█').count(), 2, "{columns}: {}", lines[4]);
+            assert!(lines[3].contains(" MESSAGES "), "{}", lines[3]);
+            assert!(lines[3].contains(" CALLBACK"), "{}", lines[3]);
         }
     }
 

@@ -12,6 +12,7 @@ use http::{HeaderName, HeaderValue};
 use wsh::close_codes::NO_STATUS;
 
 use crate::config::CertificatePair;
+use crate::config::settings::number;
 
 /// What `wshd connect` is asked to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -311,7 +312,7 @@ fn of_the_end() -> [Arg; 3] {
             .short('n')
             .long("count")
             .value_name("NUMBER")
-            .value_parser(value_parser!(u64).range(1..))
+            .value_parser(number::<u64>(1..=u64::MAX))
             .help("Print so many messages, and close"),
         Arg::new("wait")
             .long("wait")

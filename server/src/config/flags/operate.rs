@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command, value_parser};
 
 use super::connect::CloseText;
+use crate::config::settings::number;
 
 /// A command of an operator, and the server that it is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -145,7 +146,7 @@ pub(super) fn commands() -> [Command; 10] {
             Arg::new("interval")
                 .long("interval")
                 .value_name("SECONDS")
-                .value_parser(value_parser!(u64).range(1..=3_600))
+                .value_parser(number::<u64>(1..=3_600))
                 .default_value("1")
                 .help("Ask the server so often"),
         ),
@@ -154,7 +155,7 @@ pub(super) fn commands() -> [Command; 10] {
             Arg::new("max")
                 .long("max")
                 .value_name("NUMBER")
-                .value_parser(value_parser!(u64).range(1..))
+                .value_parser(number::<u64>(1..=u64::MAX))
                 .default_value("1000")
                 .help("Print at most so many, those with the lowest ids first"),
         ]),
@@ -185,7 +186,7 @@ pub(super) fn commands() -> [Command; 10] {
             Arg::new("wait")
                 .long("wait")
                 .value_name("SECONDS")
-                .value_parser(value_parser!(u64).range(0..=86_400))
+                .value_parser(number::<u64>(0..=86_400))
                 .default_value("60")
                 .help("How long to wait for the end of its sessions"),
         ]),
@@ -209,10 +210,9 @@ pub(super) fn commands() -> [Command; 10] {
         )
         .args([
             Arg::new("session")
-                .required_unless_present_any(["address", "of_handler"])
                 .conflicts_with_all(["address", "of_handler"])
                 .value_name("ID")
-                .value_parser(value_parser!(u64))
+                .value_parser(number::<u64>(0..=u64::MAX))
                 .help("The number of the session, as `wshd sessions` and the log print it"),
             Arg::new("address")
                 .long("address")
@@ -225,7 +225,7 @@ pub(super) fn commands() -> [Command; 10] {
             Arg::new("code")
                 .long("code")
                 .value_name("CODE")
-                .value_parser(value_parser!(u16).range(1000..5000))
+                .value_parser(number::<u16>(1000..=4999))
                 .default_value("1001")
                 .help("The code of the Close frame"),
             Arg::new("reason")
@@ -234,7 +234,13 @@ pub(super) fn commands() -> [Command; 10] {
                 .default_value("")
                 .hide_default_value(true)
                 .help("The reason in the Close frame"),
-        ]),
+        ])
+        .group(
+            ArgGroup::new("which")
+                .args(["session", "address", "of_handler"])
+                .required(true)
+                .multiple(true),
+        ),
     ]
 }
 
@@ -261,7 +267,7 @@ fn command(name: &'static str, about: &'static str, more: &'static str) -> Comma
                 .long("port")
                 .short('p')
                 .value_name("PORT")
-                .value_parser(value_parser!(u16))
+                .value_parser(number::<u16>(0..=u16::MAX.into()))
                 .help("Ask the server that listens on this port"),
             Arg::new("of_config")
                 .long("config")

@@ -283,7 +283,7 @@ impl<T: 'static> ValueKind<T> {
                 true => Ok(text.to_owned()),
                 false => Err(format!("wants {ACCOUNT_WANTED}")),
             }),
-            ValueKind::Number { range, .. } => value_parser!(u64).range(range.clone()).into(),
+            ValueKind::Number { range, .. } => number::<u64>(range.clone()),
             ValueKind::Interfaces(_) => ValueParser::new(ListenEntry::from_str),
             ValueKind::Secret(_) => ValueParser::string(),
             ValueKind::Addresses(_)
@@ -295,6 +295,21 @@ impl<T: 'static> ValueKind<T> {
             | ValueKind::Access(_) => ValueParser::string(),
         }
     }
+}
+
+/// The parser of a number in this range, which says what is wanted.
+pub(in crate::config) fn number<T>(range: RangeInclusive<u64>) -> ValueParser
+where
+    T: TryFrom<u64> + Clone + Send + Sync + 'static,
+{
+    ValueParser::new(move |text: &str| {
+        let number = text.parse().ok().filter(|number| range.contains(number));
+        let number = number.and_then(|number| T::try_from(number).ok());
+        number.ok_or_else(|| match range.end() {
+            &u64::MAX => format!("wants a number from {} on", range.start()),
+            end => format!("wants a number from {} to {end}", range.start()),
+        })
+    })
 }
 
 fn word<T>(words: &[Word<T>], text: &str) -> Option<fn(&mut T)> {

@@ -241,11 +241,47 @@ fn a_wrong_command_line_says_what_is_wanted() {
     );
     assert_eq!(
         first(&["-p", "65536"]),
-        "error: invalid value '65536' for '--port <PORT>': 65536 is not in 0..=65535"
+        "error: invalid value '65536' for '--port <PORT>': wants a number from 0 to 65535"
     );
+    for (arguments, expected) in [
+        (
+            &["-p", "80x"][..],
+            "'80x' for '--port <PORT>': wants a number from 0 to 65535",
+        ),
+        (
+            &["status", "-p", "80x"],
+            "'80x' for '--port <PORT>': wants a number from 0 to 65535",
+        ),
+        (
+            &["sessions", "--max", "0"],
+            "'0' for '--max <NUMBER>': wants a number from 1 on",
+        ),
+        (
+            &["drain", "a", "--wait", "x"],
+            "'x' for '--wait <SECONDS>': wants a number from 0 to 86400",
+        ),
+        (
+            &["top", "--interval", "0"],
+            "'0' for '--interval <SECONDS>': wants a number from 1 to 3600",
+        ),
+        (&["close", "x"], "'x' for '[ID]': wants a number from 0 on"),
+        (
+            &["close", "1", "--code", "999"],
+            "'999' for '--code <CODE>': wants a number from 1000 to 4999",
+        ),
+        (
+            &["connect", "ws://a", "-n", "0"],
+            "'0' for '--count <NUMBER>': wants a number from 1 on",
+        ),
+    ] {
+        assert_eq!(first(arguments), format!("error: invalid value {expected}"));
+    }
+    let error = usage_error(&["close"]);
+    let which = "<ID|--address <ADDRESS>|--handler <HANDLER>>";
+    assert!(error.contains(which), "{error}");
     assert_eq!(
         first(&["-q", "0"]),
-        "error: invalid value '0' for '--listen-backlog <CONNECTIONS>': 0 is not in 1..=65535"
+        "error: invalid value '0' for '--listen-backlog <CONNECTIONS>': wants a number from 1 to 65535"
     );
     assert_eq!(
         first(&["-V", "example.com:80"]),

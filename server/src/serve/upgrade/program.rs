@@ -1,6 +1,8 @@
 //! The program that takes the place of this one: what lies now where this one was started from.
 
 use std::ffi::OsString;
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -34,11 +36,33 @@ impl Program {
         &self.path
     }
 
+    /// The error of its start, with what keeps it from running.
+    pub(super) fn why_not_started(&self, error: io::Error) -> io::Error {
+        why_not_run(&self.path, error)
+    }
+
     /// The command that runs it as this process was run.
     pub(super) fn command(&self) -> Command {
         let mut command = Command::new(&self.path);
         command.arg0(&self.name).args(&self.arguments);
         command
+    }
+}
+
+/// What keeps a file from being run, where the system only says that it is not permitted.
+fn why_not_run(path: &Path, error: io::Error) -> io::Error {
+    let Ok(found) = path.metadata() else {
+        return error;
+    };
+    let mode = found.mode() & 0o7777;
+    if found.is_dir() {
+        io::Error::other("it is a directory, and no program")
+    } else if error.kind() == ErrorKind::PermissionDenied && mode & 0o111 == 0 {
+        io::Error::other(format!(
+            "its mode {mode:03o} has no right to execute it; `chmod 755` gives that"
+        ))
+    } else {
+        error
     }
 }
 

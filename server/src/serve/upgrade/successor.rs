@@ -63,7 +63,8 @@ impl Successor {
                 .env_remove("LISTEN_FDNAMES")
                 .stdin(theirs)
                 .spawn()
-        })?;
+        });
+        let child = child.map_err(|error| program.why_not_started(error))?;
         Ok((Successor { child }, channel))
     }
 
