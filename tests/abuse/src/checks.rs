@@ -45,7 +45,7 @@ pub(crate) fn under_attack(
     checks: &mut Checks,
     attack: impl FnOnce(&mut Checks) -> Result<()> + Send,
 ) -> Result<()> {
-    under_attack_that_leaves(&Leaves::default(), server, checks, attack)
+    under_attack_that_leaves(Leaves::default(), server, checks, attack)
 }
 
 /// What an attack leaves behind that no server could take back.
@@ -59,14 +59,24 @@ pub(crate) struct Leaves {
     pub(crate) panics: bool,
 }
 
+impl Leaves {
+    /// What replacements of this plugin leave.
+    pub(crate) fn images_of(plugin: &'static str) -> Leaves {
+        Leaves {
+            images_of: Some(plugin),
+            ..Leaves::default()
+        }
+    }
+}
+
 /// Like `under_attack`, and counts apart what is left behind.
 pub(crate) fn under_attack_that_leaves(
-    leaves: &Leaves,
+    leaves: Leaves,
     server: &Server,
     checks: &mut Checks,
     attack: impl FnOnce(&mut Checks) -> Result<()> + Send,
 ) -> Result<()> {
-    let baseline = Baseline::with(server, *leaves)?;
+    let baseline = Baseline::with(server, leaves)?;
     let prober = Prober::start(server.port)?;
     let done = std::thread::scope(|scope| {
         let attacking = scope.spawn(|| {

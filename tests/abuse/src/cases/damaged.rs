@@ -21,16 +21,19 @@ pub(crate) fn instead_of_a_plugin(lab: &Lab, checks: &mut Checks) -> Result<()> 
     let mut random = Random(7);
     let other = no_plugins(&good);
     let lengths = (0..truncated).map(|_| random.below(good.len()));
-    let cut_off: Vec<(String, Vec<u8>)> = [0, 1]
-        .into_iter()
-        .chain(lengths)
-        .map(|length| (format!("the first {length} bytes"), good[..length].to_vec()))
-        .collect();
-    let leaves = Leaves {
-        images_of: Some("damaged"),
-        ..Leaves::default()
-    };
-    under_attack_that_leaves(&leaves, &server, checks, |checks| {
+    let mut cut_off = vec![
+        ("zeros".to_owned(), vec![0; good.len()]),
+        ("a head and zeros".to_owned(), {
+            let mut bytes = good.clone();
+            bytes[64..].fill(0);
+            bytes
+        }),
+    ];
+    for length in [0, 1].into_iter().chain(lengths) {
+        cut_off.push((format!("the first {length} bytes"), good[..length].to_vec()));
+    }
+    let leaves = Leaves::images_of("damaged");
+    under_attack_that_leaves(leaves, &server, checks, |checks| {
         let mut old = Old::open(&server)?;
         let soon = Duration::from_secs(1);
         refused(
@@ -174,10 +177,9 @@ fn no_plugins(good: &[u8]) -> Vec<(String, Vec<u8>)> {
     // The major follows the magic: nothing else begins so.
     let descriptor = at(b"\x89WSH\r\n\x1a\n\x01\0\0\0").unwrap_or(0);
     let symbol = at(b"WSH_HANDLER\0").unwrap_or(0);
-    let files: [(&str, Vec<u8>); 12] = [
+    let files: [(&str, Vec<u8>); 10] = [
         ("text", b"#!/bin/sh\necho\n".to_vec()),
         ("noise", noise.clone()),
-        ("noise behind a head", [&good[..64], &noise].concat()),
         (
             "a Windows program",
             [b"MZ\x90\0".as_slice(), &noise].concat(),
@@ -189,7 +191,6 @@ fn no_plugins(good: &[u8]) -> Vec<(String, Vec<u8>)> {
         ("no symbol", changed(symbol, b"WSH_HANDLEX")),
         ("ABI 0", changed(descriptor + 8, &0u32.to_ne_bytes())),
         ("ABI 2", changed(descriptor + 8, &2u32.to_ne_bytes())),
-        ("zeros", vec![0; good.len()]),
     ];
     files.map(|(what, bytes)| (what.to_owned(), bytes)).into()
 }

@@ -21,7 +21,7 @@ pub(crate) fn in_each_callback(lab: &Lab, checks: &mut Checks) -> Result<()> {
         panics: true,
         ..Leaves::default()
     };
-    under_attack_that_leaves(&leaves, &server, checks, |checks| {
+    under_attack_that_leaves(leaves, &server, checks, |checks| {
         let mut neighbours = [
             Peer::open(server.port, "/panics")?,
             Peer::open(server.port, "/echo")?,

@@ -17,7 +17,7 @@ pub(crate) fn under_sessions(lab: &Lab, checks: &mut Checks) -> Result<()> {
     let server = Server::start(&lab.artifacts, &setup)?;
     let builds = lab.artifacts.builds(LEDGER, "build-0001")?;
     let file = format!("handlers/{LEDGER}.so");
-    under_attack_that_leaves(&LEAVES, &server, checks, |checks| {
+    under_attack_that_leaves(Leaves::images_of(LEDGER), &server, checks, |checks| {
         let mut talk = Talk::open(&server, sessions)?;
         for (what, count) in [("by rename", renames), ("in place", in_place)] {
             let began = Instant::now();
@@ -42,8 +42,3 @@ pub(crate) fn under_sessions(lab: &Lab, checks: &mut Checks) -> Result<()> {
 }
 
 const LEDGER: &str = "ledger_wsh";
-const LEAVES: Leaves = Leaves {
-    images_of: Some(LEDGER),
-    sessions: 0,
-    panics: false,
-};

@@ -23,7 +23,7 @@ pub(crate) fn that_do_not_move(lab: &Lab, checks: &mut Checks) -> Result<()> {
         panics: true,
         ..Leaves::default()
     };
-    under_attack_that_leaves(&leaves, &server, checks, |checks| {
+    under_attack_that_leaves(leaves, &server, checks, |checks| {
         let mut sessions = Vec::new();
         for number in 0..TROUBLES.len() * of_each {
             sessions.push(Session {

@@ -20,7 +20,7 @@ pub(crate) fn never_returns(lab: &Lab, checks: &mut Checks) -> Result<()> {
         ..Leaves::default()
     };
     let mut stuck = Vec::new();
-    under_attack_that_leaves(&leaves, &server, checks, |checks| {
+    under_attack_that_leaves(leaves, &server, checks, |checks| {
         for (how, handler, count) in [("loop", "loops", 1), ("deadlock", "waits", many)] {
             let path = format!("/{handler}");
             let mut sessions = Vec::new();

@@ -23,7 +23,7 @@ pub(crate) fn without_events(lab: &Lab, checks: &mut Checks) -> Result<()> {
             ..Setup::default()
         };
         let server = Server::start(&lab.artifacts, &setup)?;
-        under_attack_that_leaves(&LEAVES, &server, checks, |checks| {
+        under_attack_that_leaves(Leaves::images_of("ledger_wsh"), &server, checks, |checks| {
             replace(&server, checks, rounds, &builds, limit, |bytes| {
                 server.put("handlers/ledger_wsh.so", bytes)
             })
@@ -38,7 +38,7 @@ pub(crate) fn without_events(lab: &Lab, checks: &mut Checks) -> Result<()> {
     server.put("outside/built.so", &builds.number(1))?;
     symlink("../outside/built.so", server.path("handlers/ledger_wsh.so"))?;
     server.line(&["handler loaded", "ledger"], SOON)?;
-    under_attack_that_leaves(&LEAVES, &server, checks, |checks| {
+    under_attack_that_leaves(Leaves::images_of("ledger_wsh"), &server, checks, |checks| {
         replace(&server, checks, rounds, &builds, "no event", |bytes| {
             server.put("outside/built.so", bytes)
         })
@@ -89,9 +89,4 @@ fn replace(
     Ok(())
 }
 
-const LEAVES: Leaves = Leaves {
-    images_of: Some("ledger_wsh"),
-    sessions: 0,
-    panics: false,
-};
 const SOON: Duration = Duration::from_secs(20);
