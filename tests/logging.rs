@@ -1,5 +1,7 @@
 //! A log that is not read or cannot be written holds nothing up. A handler's lines carry their session.
 
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -136,4 +138,67 @@ fn session_of(server: &Server, handler: &str, many: usize) -> String {
     let line = lines.last().expect("a line");
     let number = line.split("session=").nth(1).expect("a number");
     number.split(' ').next().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn journald_is_told_the_priority_of_each_line_and_no_other_reader_of_stderr_is() {
+    let site = Site::with(&["echo_wsh"]);
+    site.write(
+        "config.toml",
+        "log_format = \"json\"\nhandlers_json = true\n",
+    );
+    let said = |is_journal: bool, arguments: &[&str]| {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        let stream = std::fs::File::from(std::os::fd::OwnedFd::from(writer));
+        let found = stream.metadata().expect("it is open");
+        // The number of any other file where it is not the journal.
+        let inode = found.ino() + u64::from(!is_journal);
+        let mut wshd = Command::new(env!("CARGO_BIN_EXE_wshd"));
+        wshd.current_dir(site.root()).args(arguments);
+        wshd.env("JOURNAL_STREAM", format!("{}:{inode}", found.dev()));
+        let mut server = wshd.stderr(stream).spawn().expect("it starts");
+        // The command has a copy of the writer's end.
+        drop(wshd);
+        let mut lines = Vec::new();
+        for line in BufReader::new(reader).lines() {
+            let line = line.expect("text");
+            let is_listening = line.contains("\"listening\"");
+            lines.push(line);
+            if is_listening {
+                server.kill().expect("it runs");
+            }
+        }
+        server.wait().expect("it ends");
+        lines
+    };
+
+    let lines = said(true, &["-p", "0", "--trust", "any"]);
+    assert!(lines.iter().any(|line| line.contains("\"listening\"")));
+    for line in &lines {
+        let priority = if line.contains("\"level\":\"WARN\"") {
+            "<4>"
+        } else {
+            "<6>"
+        };
+        assert!(
+            line.starts_with(&format!("{priority}{{\"time\":")),
+            "{line}"
+        );
+    }
+    assert!(
+        lines.iter().any(|line| line.starts_with("<4>")),
+        "{lines:?}"
+    );
+    for line in said(false, &["-p", "0"]) {
+        assert!(line.starts_with("{\"time\":"), "{line}");
+    }
+
+    // Why a server does not start is an error.
+    let lines = said(true, &["--user", "nobody-of-that-name"]);
+    assert!(
+        lines
+            .last()
+            .is_some_and(|line| line.starts_with("<3>wshd: there is no user ")),
+        "{lines:?}"
+    );
 }

@@ -35,6 +35,28 @@ pub(super) fn write(text: &mut Vec<u8>, event: &Event<'_>, format: LineFormat) {
     line.end();
 }
 
+/// The level of a line, as [`LogLine::begin`] writes it without colours. What is said for people of why the program fails,
+/// `wshd: …`, is an error.
+pub(super) fn level_of(line: &[u8]) -> Option<Level> {
+    if line.starts_with(b"wshd: ") {
+        return Some(Level::ERROR);
+    }
+    let (begins, word) = match line.strip_prefix(b"{\"time\":\"") {
+        Some(rest) => ("\",\"level\":\"", rest.get(TIME_BYTES..)?),
+        None => (" ", line.get(TIME_BYTES..)?),
+    };
+    let word = word.strip_prefix(begins.as_bytes())?.trim_ascii_start();
+    let levels = [
+        Level::ERROR,
+        Level::WARN,
+        Level::INFO,
+        Level::DEBUG,
+        Level::TRACE,
+    ];
+    let mut levels = levels.into_iter();
+    levels.find(|level| word.starts_with(level.as_str().as_bytes()))
+}
+
 impl LogLine<'_> {
     /// Appends the time and the level.
     pub(super) fn begin(text: &mut Vec<u8>, level: Level, format: LineFormat) -> LogLine<'_> {
@@ -261,6 +283,8 @@ thread_local! {
 
 /// How long a line may be. A longer one is cut, since a handler may log anything.
 const BYTES_MAX: usize = 64 * 1024;
+/// The length of a time.
+const TIME_BYTES: usize = "2026-11-30T21:08:05.784557Z".len();
 /// tracing's name for the field with the message.
 const MESSAGE: &str = "message";
 const DIM: &str = "\x1b[2m";

@@ -6,11 +6,14 @@
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::{AsFd, IntoRawFd};
+use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::Timespec;
+use tracing::Level;
 
+use super::line;
 use super::opening::{self, Identity};
 
 /// Stderr, as a file, a pipe, a terminal or a socket.
@@ -19,6 +22,8 @@ pub(super) struct LogSink {
     /// `None` where stderr cannot be copied.
     file: Option<File>,
     identity: Option<Identity>,
+    /// Whether journald reads it, which takes the priority of each line from its beginning.
+    is_journal: bool,
     /// Whether an error has cut the last line, so that the next one begins with a line break.
     is_within_line: bool,
 }
@@ -36,6 +41,7 @@ impl LogSink {
         let file = stderr();
         LogSink {
             identity: file.as_ref().and_then(identity),
+            is_journal: file.as_ref().is_some_and(is_journal),
             file,
             is_within_line: false,
         }
@@ -46,6 +52,7 @@ impl LogSink {
     pub(super) fn to(file: File) -> LogSink {
         LogSink {
             identity: identity(&file),
+            is_journal: false,
             file: Some(file),
             is_within_line: false,
         }
@@ -64,6 +71,14 @@ impl LogSink {
             return count(lines);
         }
         self.is_within_line = false;
+        let prefixed;
+        let lines = match self.is_journal {
+            true => {
+                prefixed = with_priorities(lines);
+                &*prefixed
+            }
+            false => lines,
+        };
         match write_all(file, lines, None) {
             Ok(()) => 0,
             Err(Unwritten { rest, .. }) => {
@@ -112,6 +127,13 @@ fn stderr() -> Option<File> {
     copy.ok().map(File::from)
 }
 
+/// Whether the file is the stream that systemd has connected to journald (`systemd.exec(5)`, `JOURNAL_STREAM`).
+fn is_journal(file: &File) -> bool {
+    let stream = std::env::var("JOURNAL_STREAM").unwrap_or_default();
+    let own = file.metadata();
+    own.is_ok_and(|own| stream == format!("{}:{}", own.dev(), own.ino()))
+}
+
 fn identity(file: &File) -> Option<Identity> {
     file.metadata().ok().as_ref().map(opening::identity)
 }
@@ -157,6 +179,27 @@ fn wait(file: &File, patience: Option<Duration>) -> io::Result<()> {
     }
 }
 
+/// The lines with their priorities before them, as `sd-daemon(3)` has it. What shows no level, such as a line of a
+/// backtrace, stays as it is.
+fn with_priorities(lines: &[u8]) -> Vec<u8> {
+    let mut prefixed = Vec::with_capacity(lines.len() + lines.len() / 16);
+    for line in lines.split_inclusive(|byte| *byte == b'\n') {
+        prefixed.extend_from_slice(line::level_of(line).map_or(b"".as_slice(), priority));
+        prefixed.extend_from_slice(line);
+    }
+    prefixed
+}
+
+/// The priority of syslog.
+fn priority(level: Level) -> &'static [u8] {
+    match level {
+        Level::ERROR => b"<3>",
+        Level::WARN => b"<4>",
+        Level::INFO => b"<6>",
+        Level::DEBUG | Level::TRACE => b"<7>",
+    }
+}
+
 pub(super) fn count(lines: &[u8]) -> u64 {
     lines.iter().filter(|byte| **byte == b'\n').count() as u64
 }
@@ -170,6 +213,7 @@ mod tests {
     use std::os::unix::net::UnixStream;
     use std::time::Duration;
 
+    use super::line::{LineFormat, LogLine};
     use super::*;
 
     /// A log that is a socket, and its reader.
@@ -213,6 +257,39 @@ mod tests {
         let mut sink = LogSink::to(full);
 
         assert_eq!(sink.write(b"one\ntwo\n"), 2);
+    }
+
+    #[test]
+    fn journald_gets_the_priority_of_each_line_that_has_a_level() {
+        let (mut sink, mut reader) = log();
+        sink.is_journal = true;
+        let mut lines = Vec::new();
+        let mut expected = String::new();
+        for (format, level, priority) in [
+            (LineFormat::Text, Level::ERROR, "<3>"),
+            (LineFormat::Text, Level::WARN, "<4>"),
+            (LineFormat::Json, Level::WARN, "<4>"),
+            (LineFormat::Text, Level::INFO, "<6>"),
+            (LineFormat::Json, Level::INFO, "<6>"),
+            (LineFormat::Json, Level::TRACE, "<7>"),
+        ] {
+            let mut line = Vec::new();
+            let mut written = LogLine::begin(&mut line, level, format);
+            written.message("level\":\"ERROR");
+            written.end();
+            expected += priority;
+            expected += std::str::from_utf8(&line).unwrap();
+            lines.extend_from_slice(&line);
+        }
+        lines.extend_from_slice(b"wshd: cannot start\n   0: a backtrace\n\n");
+        expected += "<3>wshd: cannot start\n   0: a backtrace\n\n";
+
+        assert_eq!(sink.write(&lines), 0);
+        drop(sink);
+        let mut read = String::new();
+        reader.read_to_string(&mut read).unwrap();
+
+        assert_eq!(read, expected);
     }
 
     #[test]

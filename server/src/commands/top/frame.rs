@@ -344,8 +344,7 @@ mod tests {
             "wshd 1.2.3, up 5 s   sessions 6   connections 4 of 9   memory 2.0 KiB   processo"
         );
         assert!(
-            lines[4]
-                .starts_with("\"a\\u{1b}[2J\\u{9b}b        2    0.0    0.0       5 B       -"),
+            lines[4].starts_with("\"a\\u{1b}[2J\\u{9b}b        2    0.0    0.0       5 B       -"),
             "{}",
             lines[4]
         );
