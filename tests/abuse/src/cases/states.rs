@@ -69,7 +69,7 @@ pub(crate) fn that_do_not_move(lab: &Lab, checks: &mut Checks) -> Result<()> {
 
 /// A state that takes seconds holds its own session up, and no other one.
 fn slow(server: &Server, checks: &mut Checks) -> Result<()> {
-    server.add("slow", &unruly(&["-DMIGRATES", "-DIN_SNAPSHOT=sleep(3)"]))?;
+    server.add("slow", &unruly(&["-DMIGRATES", "-DIN_SNAPSHOT=sleep(5)"]))?;
     let mut session = Peer::open(server.port, "/slow")?;
     session.ask(b"hello")?;
     let put = Instant::now();
@@ -87,12 +87,12 @@ fn slow(server: &Server, checks: &mut Checks) -> Result<()> {
     let old = session.ask(b"old")? == b"old";
     checks.holds(
         format!(
-            "a state that takes 3 s is named after {}; a new session is answered after {}, the slow one after {}",
+            "a state that takes 5 s is named after {}; a new session is answered after {}, the slow one after {}",
             ms(named),
             ms(after),
             ms(put.elapsed())
         ),
-        new && old && after < Duration::from_secs(3),
+        new && old && after < Duration::from_secs(5),
     );
     Ok(())
 }

@@ -133,13 +133,17 @@ impl Talk {
         Ok(())
     }
 
-    /// Hears all that is on its way, and then one answer more of each session.
+    /// Hears all that is on its way, and asks until the last build answers each session.
     pub(crate) fn finish(&mut self, builds: &Builds) -> Result<()> {
         self.settle()?;
-        (0..self.sent.len()).try_for_each(|number| self.say(number))?;
-        self.settle()?;
         let last = builds.name(self.build);
-        self.on_the_last_build = self.builds.iter().filter(|it| **it == last).count();
+        let deadline = Instant::now() + SOON;
+        // A session moves a moment after new ones are served.
+        while self.on_the_last_build < self.sent.len() && Instant::now() < deadline {
+            (0..self.sent.len()).try_for_each(|number| self.say(number))?;
+            self.settle()?;
+            self.on_the_last_build = self.builds.iter().filter(|it| **it == last).count();
+        }
         Ok(())
     }
 
