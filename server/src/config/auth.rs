@@ -97,6 +97,7 @@ impl AuthDraft {
                 paths: paths.rules,
                 remarks,
             };
+            auth.remarks.extend(no_one(&auth, config));
             auth.remarks.extend(unknown_users(&auth, config));
             auth.remarks.extend(encoded_paths(&auth));
             auth.remarks.extend(unencrypted(config));
@@ -117,6 +118,31 @@ fn no_credentials(path: &Path, place: &Option<Place>, error: NotRead) -> ConfigE
         path: path.to_owned(),
         source: error.into(),
     }
+}
+
+/// A sentence where the files of users and tokens have none, so that no password and no token lets a peer in.
+fn no_one(auth: &Auth, config: &Config) -> Option<String> {
+    if auth.credentials.counts() != (0, 0) {
+        return None;
+    }
+    let users = auth
+        .credentials
+        .users
+        .as_ref()
+        .and(config.users_file.as_deref());
+    let tokens = auth
+        .credentials
+        .tokens
+        .as_ref()
+        .and(config.tokens_file.as_deref());
+    let said = |path: &Path, what: &str| format!("`{}` has no {what}", path.display());
+    let users = users.map(|path| said(path, "user"));
+    let tokens = tokens.map(|path| said(path, "token"));
+    let empty: Vec<String> = users.into_iter().chain(tokens).collect();
+    let empty = empty.join(", and ");
+    Some(format!(
+        "{empty}: every peer is refused, but where a rule says `open`"
+    ))
 }
 
 /// A sentence for each name in a rule that no user and no token has.

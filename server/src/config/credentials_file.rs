@@ -56,19 +56,21 @@ pub(super) fn users(
     Ok(CredentialsFile { says, exposure })
 }
 
-/// Reads a file of tokens: lines `NAME:sha256:HEX`. A name may have several tokens, as while one replaces another.
+/// Reads a file of tokens: lines `NAME:sha256:HEX`. A name may have several tokens, as while one replaces another. A
+/// token has one name.
 pub(super) fn tokens(
     path: &Path,
     content: &Content,
     working_dir: &Path,
 ) -> Result<CredentialsFile<Vec<Token>>, ConfigError> {
     let mut tokens = Vec::new();
+    let mut lines: BTreeMap<[u8; 32], (String, usize)> = BTreeMap::new();
     let exposure = read(
         path,
         content,
         working_dir,
         "`NAME:sha256:HEX`",
-        |name, rest, _| {
+        |name, rest, number| {
             let name = name.to_owned();
             if rest.starts_with('$') {
                 return Err(CredentialFault::SlowHash { name });
@@ -78,6 +80,12 @@ pub(super) fn tokens(
             let Some(digest) = bytes.and_then(|bytes| bytes.try_into().ok()) else {
                 return Err(CredentialFault::NoDigest { name });
             };
+            // Otherwise the order of the lines would decide who its bearer is, and which rules hold for it.
+            let (other, line) = lines.entry(digest).or_insert((name.clone(), number));
+            if *other != name {
+                let (other, line) = (other.clone(), *line);
+                return Err(CredentialFault::SecondNameOfToken { name, other, line });
+            }
             tokens.push(Token {
                 name: name.into(),
                 digest,

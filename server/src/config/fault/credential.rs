@@ -19,6 +19,15 @@ pub enum CredentialFault {
         /// The line above.
         line: usize,
     },
+    /// A line above has the token under another name.
+    SecondNameOfToken {
+        /// The name.
+        name: String,
+        /// The name in the line above.
+        other: String,
+        /// The line above.
+        line: usize,
+    },
     /// The hash of a password is none.
     Hash {
         /// The user.
@@ -45,6 +54,10 @@ impl fmt::Display for CredentialFault {
             CredentialFault::SecondOfName { name, line } => {
                 write!(f, "line {line} has user `{name}` too; a user has one line")
             }
+            CredentialFault::SecondNameOfToken { name, other, line } => write!(
+                f,
+                "token `{name}` is that of `{other}` in line {line}; a token has one name"
+            ),
             CredentialFault::Hash { name, why } => write!(f, "user `{name}` has {why}"),
             CredentialFault::NoDigest { name } => write!(
                 f,

@@ -92,8 +92,12 @@ fn files_of_users_and_tokens_are_read_as_other_programs_write_them() {
 fn a_fault_of_a_file_has_its_line_and_nothing_of_a_hash() {
     let users =
         format!("ann:{OF_TEA}\nann:{OF_TEA}\nbob:geheim\ncai\n:{OF_TEA}\ndan:$2y$31$geheim\n");
-    let tokens = "ci:geheim\napp:$2y$05$geheim\nsha256:geheim\n";
-    let start = Start::new().file("users", &users).file("tokens", tokens);
+    let digest = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
+    let tokens = format!(
+        "ci:geheim\napp:$2y$05$geheim\nsha256:geheim\nci:sha256:{digest}\nci:sha256:{digest}\nbob:sha256:{}\n",
+        digest.to_uppercase()
+    );
+    let start = Start::new().file("users", &users).file("tokens", &tokens);
 
     let of = |flag| {
         let error = start.try_read(&[flag]).expect_err("it is wrong");
@@ -129,6 +133,7 @@ fn a_fault_of_a_file_has_its_line_and_nothing_of_a_hash() {
              a token is random, so wanted is `sha256:` and the 64 hexadecimal digits of its SHA-256",
             "tokens:3:1: token `sha256` has no digest; wanted is `sha256:` and the 64 hexadecimal digits of the token's \
              SHA-256",
+            "tokens:6:1: token `bob` is that of `ci` in line 4; a token has one name",
         ]
     );
     let gone = start.error(&["--users-file=gone"]);
@@ -173,8 +178,9 @@ fn what_may_be_other_than_is_meant_is_remarked_and_is_no_fault() {
         let start = Start::new()
             .file("config.toml", text)
             .file("users", &format!("ann:{OF_TEA}\n"))
-            .file("tokens", "");
-        for private in ["users", "tokens", "config.toml"] {
+            .file("tokens", "")
+            .file("none", "# nobody yet\n");
+        for private in ["users", "tokens", "none", "config.toml"] {
             start.set_mode(private, 0o600);
         }
         start
@@ -220,9 +226,29 @@ fn what_may_be_other_than_is_meant_is_remarked_and_is_no_fault() {
         [unencrypted("0.0.0.0:2"), unencrypted("[::]:2")]
     );
     assert_eq!(
-        remarks(&format!("{listen}tokens_file = \"tokens\"\n"), &[]).len(),
+        remarks(&format!("{listen}{users}tokens_file = \"tokens\"\n"), &[]).len(),
         2
     );
+    for (text, empty) in [
+        ("users_file = \"none\"\n", &["none` has no user"][..]),
+        ("tokens_file = \"tokens\"\n", &["tokens` has no token"]),
+        (
+            "users_file = \"none\"\ntokens_file = \"tokens\"\n",
+            &["none` has no user, and `", "tokens` has no token"],
+        ),
+        (
+            "users_file = \"users\"\ntokens_file = \"tokens\"\nbasic_auth = false\n",
+            &["tokens` has no token"],
+        ),
+    ] {
+        let found = remarks(text, &[]);
+        assert_eq!(found.len(), 1, "{text}: {found:?}");
+        let refused = "every peer is refused, but where a rule says `open`";
+        assert!(found[0].ends_with(refused), "{text}: {found:?}");
+        for empty in empty {
+            assert!(found[0].contains(empty), "{text}: {found:?}");
+        }
+    }
 }
 
 #[test]
@@ -232,7 +258,7 @@ fn a_file_with_secrets_that_every_user_can_read_is_remarked() {
     let start = Start::new()
         .file("config.toml", text)
         .file("users", "")
-        .file("tokens", "");
+        .file("tokens", &format!("ci:sha256:{}\n", "0".repeat(64)));
     for (name, mode) in [("config.toml", 0o604), ("users", 0o644), ("tokens", 0o606)] {
         start.set_mode(name, mode);
     }
