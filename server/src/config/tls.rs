@@ -77,6 +77,9 @@ impl TlsConfig {
         if !self.certificates.is_empty() && !endpoints.iter().any(Endpoint::is_tls) {
             remarks.push(UNUSED_CERTIFICATES.to_owned());
         }
+        if self.client_auth == ClientAuth::None && self.client_ca.is_some() {
+            remarks.push(UNUSED_CLIENT_CA.to_owned());
+        }
         let plain = endpoints
             .iter()
             .filter(|it| !it.is_tls() && it.address().is_some());
@@ -129,6 +132,8 @@ pub(super) fn certificates(
 pub(super) const NEEDS_CERTIFICATE: &str = "TLS needs a certificate and its key: `--certificate FILE --private-key FILE`, or `certificates` under `[tls]`";
 /// What is said where certificates are configured, and no endpoint speaks TLS.
 const UNUSED_CERTIFICATES: &str = "a certificate is configured, and no address that is listened on speaks TLS: `--tls`, or `tls:` before an address, has it used";
+/// What is said where a CA of clients is configured, and every client comes in without a certificate.
+const UNUSED_CLIENT_CA: &str = "a CA of clients is configured, and no client is asked for a certificate: `--tls-client-auth`, or `client_auth = \"required\"` under `[tls]`, refuses those without one";
 /// What is said where clients are to show certificates, and nothing speaks TLS.
 const CLIENTS_NEED_TLS: &str = "clients show certificates over TLS only, and no address that is listened on speaks it: wants `--tls`, or `tls:` before an address";
 const CERTIFICATES_WANTED: &str =
@@ -149,6 +154,11 @@ mod tests {
         let tls = Endpoint::Tls("127.0.0.1:2".parse().expect("an address"));
         let unix = Endpoint::Unix("/a".into());
         let required = "`client_auth` is \"required\", and clients need no certificate at `127.0.0.1:1`, `127.0.0.2:1`: there is no TLS there";
+        let asked_by_nothing = TlsConfig {
+            client_ca: Some("ca".into()),
+            ..TlsConfig::default()
+        };
+        assert_eq!(asked_by_nothing.remarks(&[]), [UNUSED_CLIENT_CA]);
         for (certificates, client_auth, endpoints, expected) in [
             (0, ClientAuth::None, vec![one.clone()], &[][..]),
             (1, ClientAuth::None, vec![one.clone(), tls.clone()], &[]),
@@ -169,6 +179,7 @@ mod tests {
             let config = TlsConfig {
                 certificates: vec![pair; certificates],
                 client_auth,
+                client_ca: (client_auth != ClientAuth::None).then(|| "ca".into()),
                 ..TlsConfig::default()
             };
             assert_eq!(config.remarks(&endpoints), expected, "{endpoints:?}");
