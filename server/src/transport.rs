@@ -69,6 +69,13 @@ impl Transport {
         }
     }
 
+    /// Before the connection is closed: answers a peer of TLS that has said that it sends nothing more.
+    pub(crate) fn answer_end(&mut self) {
+        if let Transport::Tls(tls) = self {
+            tls.answer_end();
+        }
+    }
+
     /// The socket without TLS, for an answer to a peer that does not speak TLS.
     pub(crate) fn without_tls(self) -> Transport {
         match self {

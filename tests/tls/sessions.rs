@@ -192,16 +192,28 @@ fn a_lost_connection_and_a_half_closed_one_end_the_session() {
     drop(tls.client().connect(&server, "/features").into_stream());
     server.line(&["session closed", "path=/features", "code=1006"]);
 
-    // The alert alone, with the connection still open.
-    let (mut raw, _) = tls.client().open_raw(&server, "/features", "");
-    raw.stream.conn.send_close_notify();
-    raw.stream.flush().expect("the alert leaves");
-    eventually("the session has ended", || {
-        server.count_lines(&["session closed", "code=1006"]) == 2
+    for version in [&TLS12, &TLS13] {
+        let client = tls.client_of(&[version], None);
+        // The alert alone, with the connection still open. It is an error if the server ends without its own.
+        let (mut raw, _) = client.open_raw(&server, "/features", "");
+        raw.stream.conn.send_close_notify();
+        raw.stream.flush().expect("the alert leaves");
+        let mut rest = Vec::new();
+        raw.stream
+            .read_to_end(&mut rest)
+            .expect("the server's alert");
+        assert_eq!(rest, b"");
+
+        // Before a request, too.
+        let mut socket = client.open(server.port());
+        socket.conn.send_close_notify();
+        socket.flush().expect("the alert leaves");
+        socket.read_to_end(&mut rest).expect("the server's alert");
+        assert_eq!(rest, b"");
+    }
+    eventually("the sessions have ended", || {
+        server.count_lines(&["session closed", "code=1006"]) == 3
     });
-    let mut rest = Vec::new();
-    let _ = raw.stream.read_to_end(&mut rest);
-    assert_eq!(rest, b"");
 
     // What stands before the alert is still answered.
     let (mut raw, _) = tls.client().open_raw(&server, "/features", "");

@@ -229,7 +229,10 @@ impl HttpConnection {
                         self.server.refusals.log_abort(&self.peer, &request);
                         return None;
                     }
-                    NextStep::Close => return None,
+                    NextStep::Close => {
+                        self.transport.answer_end();
+                        return None;
+                    }
                 };
             }
         }

@@ -408,7 +408,9 @@ impl Wire {
 
     /// Closes the socket, and drops what was not sent.
     pub(crate) fn close(&mut self) {
-        self.transport = None;
+        if let Some(mut transport) = self.transport.take() {
+            transport.answer_end();
+        }
         self.output = Buffer::default();
         self.sent = 0;
         self.stalled_since = None;

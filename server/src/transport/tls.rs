@@ -378,6 +378,14 @@ impl TlsStream {
         let _ = SockRef::from(&self.socket).shutdown(Shutdown::Write);
     }
 
+    /// Answers the end of what a peer sends with the server's own (RFC 5246 §7.2.1, RFC 8446 §6.1). A peer that has said so
+    /// would take the end of the connection alone for an attack.
+    pub(crate) fn answer_end(&mut self) {
+        if self.has_ended {
+            self.finish();
+        }
+    }
+
     /// Ends a handshake that the server does not go on with, by an alert. True if the peer is told so: behind the first
     /// message of a server an alert would have to be encrypted, and the connection ends without one.
     pub(crate) fn refuse_handshake(&mut self) -> bool {
