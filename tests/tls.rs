@@ -132,12 +132,25 @@ fn what_fails_in_the_tls_handshake_is_in_the_log_with_its_reason() {
             .to_string()
             .contains("NoApplicationProtocol")
     );
-    server.line(&["handshake refused", "TLS: "]);
+    server.line(&["handshake refused", "TLS: ", "wanted is `http/1.1`"]);
     let both = tls
         .client()
         .offering(&["h2", "http/1.1"])
         .open(server.port());
     assert_eq!(both.conn.alpn_protocol(), Some(&b"http/1.1"[..]));
+
+    // A hello of TLS 1.0, without extensions.
+    let mut old = server.raw();
+    let hello = [
+        &b"\x16\x03\x01\x00\x2f\x01\x00\x00\x2b\x03\x01"[..],
+        &[0; 33],
+        b"\x00\x04\xc0\x13\xc0\x14\x01\x00",
+    ];
+    old.write_all(&hello.concat()).expect("a hello");
+    let mut alert = [0; 7];
+    old.read_exact(&mut alert).expect("an alert");
+    assert_eq!(alert[..2], [0x15, 3]);
+    server.line(&["handshake refused", "wanted is TLS 1.2 or 1.3"]);
 
     let mut silent = server.raw();
     silent

@@ -220,6 +220,18 @@ fn clients_show_certificates_where_the_server_wants_them() {
         }
         let reason = "no CA of `client_ca` has signed the client's certificate";
         server.line(&["handshake refused", reason]);
+        let own = Issued::by_itself(&["itself"], 4000);
+        opened(&server, tls.client_of(&[&TLS13], Some(&own))).expect_err("it is a CA's");
+        server.line(&[
+            "handshake refused",
+            "the client's certificate is a CA's own (`CA:TRUE`), and no client's",
+        ]);
+        let expired = tls.authority.server_in_years("known", 1975, 2001);
+        opened(&server, tls.client_of(&[&TLS13], Some(&expired))).expect_err("it has expired");
+        server.line(&[
+            "handshake refused",
+            "the client's certificate is not taken: it expired ",
+        ]);
     }
 }
 

@@ -131,7 +131,7 @@ impl TlsStream {
 
 /// The error in words of an operator.
 fn explain(error: &rustls::Error) -> String {
-    use rustls::{AlertDescription, CertificateError, Error};
+    use rustls::{AlertDescription, CertificateError, Error, PeerIncompatible};
     match error {
         Error::AlertReceived(
             AlertDescription::UnknownCA
@@ -160,6 +160,15 @@ fn explain(error: &rustls::Error) -> String {
             let why = certificate_faults::sentence(fault);
             format!("the client's certificate is not taken: {why}")
         }
+        Error::NoApplicationProtocol => {
+            "the client speaks other protocols only, by ALPN; wanted is `http/1.1`".to_owned()
+        }
+        // Clients of TLS 1.1 and older do not have the extension.
+        Error::PeerIncompatible(
+            PeerIncompatible::SignatureAlgorithmsExtensionRequired
+            | PeerIncompatible::Tls12NotOffered
+            | PeerIncompatible::Tls12NotOfferedOrEnabled,
+        ) => "the client speaks TLS 1.1 or older only; wanted is TLS 1.2 or 1.3".to_owned(),
         other => other.to_string(),
     }
 }
