@@ -350,6 +350,18 @@ fn what_is_no_server_of_websockets_is_said_in_a_sentence() {
         "wshd: `ftp://` is no scheme of WebSocket: wants `ws://`, `wss://` or `ws+unix:`\n",
     );
 
+    // An answer counts that came in time, whatever of its body is still to come.
+    let (url, serving) = server_of(|mut stream| {
+        let answer = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n\
+                       HTTP/1.1 503 Busy\r\n\r\nlater";
+        stream.write_all(answer).expect("bytes");
+        let _ = stream.read_to_end(&mut Vec::new());
+    });
+    let busy = connect(&["--timeout", "0.2", &url], "");
+    let said = format!("wshd: no WebSocket at `{url}`: it answered 503 Busy: later\n");
+    ended(&busy, 3, "", &said);
+    serving.join().expect("no panic");
+
     // A server that never answers.
     let silent = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let url = format!("ws://{}/", silent.local_addr().expect("an address"));

@@ -49,7 +49,7 @@ fn in_a_terminal_lines_may_be_commands_and_nothing_that_comes_steers_it() {
     let mut script = in_terminal(&url);
     let mut stdin = script.stdin.take().expect("its stdin is piped");
     stdin
-        .write_all(b"/help\n//slash\n/ping p\n/what\n/close 4002 done\n")
+        .write_all(b"/help\n//slash\n/ping p\n/what\n\xff\n/close 4002 done\n")
         .expect("writing");
     let output = script.wait_with_output().expect("script ends");
     drop(stdin);
@@ -61,6 +61,7 @@ fn in_a_terminal_lines_may_be_commands_and_nothing_that_comes_steers_it() {
         "< \\u{1b}]0;evil\\u{7}",
         "/ping [TEXT]",
         "`/what` is no command",
+        "line 5 of stdin is not UTF-8: `--binary` sends any bytes",
     ] {
         assert!(shown.contains(wanted), "{wanted} in {shown}");
     }

@@ -35,6 +35,10 @@ pub(super) enum AddressError {
     Scheme { scheme: String },
     #[error("`{found}` names no socket: wants `ws+unix:/run/wshd.sock:/echo`")]
     NoSocket { found: String },
+    #[error(
+        "there is no TLS on a Unix socket: wants `ws+unix:/run/wshd.sock:/echo`, found `{found}`"
+    )]
+    SocketTls { found: String },
     // It does not repeat the URL, whose password may end up in a log.
     #[error("the URL names a user: `--user NAME:PASSWORD` sends one")]
     User,
@@ -55,10 +59,16 @@ impl Address {
             });
         }
         // Schemes know no case (RFC 3986 §3.1).
-        if let Some((scheme, rest)) = url.split_once(':')
-            && matches!(&*scheme.to_ascii_lowercase(), "ws+unix" | "unix")
-        {
-            return of_socket(url, rest);
+        if let Some((scheme, rest)) = url.split_once(':') {
+            match &*scheme.to_ascii_lowercase() {
+                "ws+unix" | "unix" => return of_socket(url, rest),
+                "wss+unix" => {
+                    return Err(AddressError::SocketTls {
+                        found: url.to_owned(),
+                    });
+                }
+                _ => {}
+            }
         }
         let (is_tls, rest) = match url.split_once("://") {
             None => (false, url),
@@ -216,6 +226,11 @@ mod tests {
             (
                 "ws+unix::/echo",
                 "`ws+unix::/echo` names no socket: wants `ws+unix:/run/wshd.sock:/echo`",
+            ),
+            (
+                "wss+unix:/run/w.sock:/echo",
+                "there is no TLS on a Unix socket: wants `ws+unix:/run/wshd.sock:/echo`, found \
+                 `wss+unix:/run/w.sock:/echo`",
             ),
             (
                 "ws://ann:pw@a/",

@@ -187,6 +187,11 @@ impl Answer {
         (!values.is_empty()).then(|| values.join(", "))
     }
 
+    /// Whether another answer follows (RFC 9110 §15.2).
+    pub(super) fn is_interim(&self) -> bool {
+        (100..200).contains(&self.status) && self.status != 101
+    }
+
     /// How many bytes of a body are worth waiting for.
     pub(super) fn body_bytes(&self) -> usize {
         let length = self.header("Content-Length");

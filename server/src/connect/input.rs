@@ -62,12 +62,21 @@ impl Source {
                 send(read.map_or_else(failed, |_| message(whole, is_text, 1)));
             }
             Source::Lines => lines(send, |line, number| message(line, is_text, number)),
-            Source::Terminal => lines(send, |line, number| match line.strip_prefix(b"/") {
-                Some(text) if text.starts_with(b"/") => message(text.to_vec(), is_text, number),
-                Some(words) => command(&String::from_utf8_lossy(words)),
-                None => message(line, is_text, number),
+            // Who types can type it again.
+            Source::Terminal => lines(send, |line, number| match typed(line, is_text, number) {
+                Input::Failed(why) => Input::Tell(why),
+                input => input,
             }),
         }
+    }
+}
+
+/// The message or the command of a line that was typed.
+fn typed(line: Vec<u8>, is_text: bool, number: usize) -> Input {
+    match line.strip_prefix(b"/") {
+        Some(text) if text.starts_with(b"/") => message(text.to_vec(), is_text, number),
+        Some(words) => command(&String::from_utf8_lossy(words)),
+        None => message(line, is_text, number),
     }
 }
 

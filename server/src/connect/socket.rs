@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream, lookup_host};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use super::address::{Address, ServerAddress};
 use super::handshake::{Answer, AnswerError, Opened, Opening};
@@ -69,11 +69,12 @@ pub(super) async fn open(
         ServerAddress::Tcp { host, port, .. } => format!("{host}:{port}"),
         ServerAddress::Unix(path) => path.display().to_string(),
     };
+    let deadline = Instant::now() + limit;
     let opening = async {
         let stream = connect(address, options, &place).await?;
-        ask(stream, address, options, &place).await
+        ask(stream, address, options, &place, deadline).await
     };
-    match timeout(limit, opening).await {
+    match timeout_at(deadline, opening).await {
         Ok(outcome) => outcome,
         Err(_) => Err(ConnectError::TooLate { place, limit }),
     }
@@ -116,12 +117,13 @@ async fn connect(
     }
 }
 
-/// Sends the request, and judges the answer.
+/// Sends the request, and judges the answer. It is done at the deadline if the head of the answer has come by then.
 async fn ask(
     mut stream: Box<dyn Stream>,
     address: &Address,
     options: &ConnectOptions,
     place: &str,
+    deadline: Instant,
 ) -> Result<Connection, ConnectError> {
     let broken = |source| {
         let place = place.to_owned();
@@ -141,7 +143,11 @@ async fn ask(
     let mut received = Vec::with_capacity(READ_BYTES);
     let answer = loop {
         if let Some(answer) = Answer::parse(&received).map_err(no_websocket)? {
-            break answer;
+            if !answer.is_interim() {
+                break answer;
+            }
+            received.drain(..answer.length);
+            continue;
         }
         let read = stream.read_buf(&mut received).await.map_err(broken)?;
         if read == 0 {
@@ -161,7 +167,8 @@ async fn ask(
     }
     let wanted = answer.body_bytes();
     // The body says why. What has come of it is shown, however it ends.
-    let _ = timeout(BODY_PATIENCE, async {
+    let patience = deadline.min(Instant::now() + BODY_PATIENCE);
+    let _ = timeout_at(patience, async {
         while rest.len() < wanted {
             if stream.read_buf(&mut rest).await.unwrap_or(0) == 0 {
                 break;
