@@ -61,8 +61,11 @@ impl Routes {
         let mut routes = self.clone();
         let source = Source::of(content, path, working_dir)?;
         let mut faults = Vec::new();
-        let mut at = 0;
-        for line in source.text().split_inclusive('\n') {
+        // Editors of other systems begin a text with a byte order mark.
+        let text = source.text();
+        let lines = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let mut at = text.len() - lines.len();
+        for line in lines.split_inclusive('\n') {
             let words: Vec<_> = line.split_whitespace().collect();
             let start = at + (line.len() - line.trim_start().len());
             let place = source.place(start..at + line.trim_end().len());

@@ -178,6 +178,19 @@ fn every_key_says_what_it_says() {
 }
 
 #[test]
+fn a_map_file_as_other_systems_write_it_has_the_same_routes() {
+    let start = Start::new().file("map", "\u{feff}/tea /echo\r\n\r\n/ /tea\r\n");
+
+    let config = start.read(&["-m", "map"]);
+
+    let routes = config.routes.iter();
+    let routes: Vec<_> = routes
+        .map(|route| (&*route.pattern, &*route.target))
+        .collect();
+    assert_eq!(routes, [("/tea", "/echo"), ("/", "/echo")]);
+}
+
+#[test]
 fn dotted_keys_are_tables_too() {
     let start = Start::new().file(
         "config.toml",
