@@ -162,6 +162,24 @@ certificates = [{ certificate = "gone.pem" }, { certificate = "lost.pem" }]
 }
 
 #[test]
+fn a_check_tells_of_an_admin_socket_at_which_no_server_can_be() {
+    let site = Site::with(&["echo_wsh"]);
+    site.write("precious", "a letter\n");
+    let long = "x".repeat(120);
+    for (path, why) in [
+        ("precious", "precious`: what lies there is no socket"),
+        (&*long, "x`: path must be shorter"),
+    ] {
+        let (code, said) = wshd(&site, &["check", "--admin-socket", path]);
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains("cannot make the admin socket `"), "{said}");
+        assert!(said.contains(why), "{said}");
+    }
+    let (code, said) = wshd(&site, &["check", "--admin-socket", "admin.sock"]);
+    assert_eq!(code, Some(0), "{said}");
+}
+
+#[test]
 fn a_check_does_not_tell_what_is_wrong_only_because_something_else_is() {
     let site = Site::with(&["echo_wsh"]);
     let wrong = r#"listen = ["tls:127.0.0.1:0"]

@@ -159,6 +159,8 @@ pub(crate) fn bind(path: &Path, mode: u32, backlog: i32) -> Result<(Socket, Sock
 ///
 /// What only the server's user can see is no fault.
 pub(crate) fn check(path: &Path) -> Result<(), WhyNot> {
+    // It may be too long.
+    SockAddr::unix(path)?;
     let directory = path.parent().unwrap_or(Path::new("/"));
     match fs::metadata(directory) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Err(WhyNot::NoDirectory),
