@@ -247,6 +247,7 @@ fn every_rule_of_the_opening_handshake_has_its_status() {
         assert!(answer.contains(more), "{what}: {answer}");
         if status != 101 {
             assert!(answer.contains("\r\nConnection: close"), "{what}: {answer}");
+            assert_eq!(answer.matches("\r\nDate: ").count(), 1, "{what}: {answer}");
         }
     }
     assert_eq!(

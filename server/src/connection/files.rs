@@ -12,7 +12,7 @@ mod transfer;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use tracing::debug;
 
@@ -360,7 +360,7 @@ impl FileResponse {
 
     fn head(&self) -> Vec<u8> {
         let mut head = ResponseHead::new(self.status);
-        head.line("Date", httpdate::fmt_http_date(SystemTime::now()));
+        head.date();
         let length = match &self.body {
             Body::Nothing => None,
             Body::Bytes(bytes) => Some(bytes.len() as u64),

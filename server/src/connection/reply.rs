@@ -211,13 +211,19 @@ impl Reply {
             Reply::Options { .. } | Reply::Preflight(_) => (Vec::new(), Vec::new()),
             other => (Vec::new(), format!("{}\n", other.text()).into_bytes()),
         };
+        let is_said = |wanted: &str| {
+            let mut names = headers.iter().map(|(name, _)| name);
+            names.any(|name| name.eq_ignore_ascii_case(wanted))
+        };
+        if !is_said("Date") {
+            head.date();
+        }
         let has_body = rules::has_body(status);
         let body = if has_body { body } else { Vec::new() };
         // In an answer that has no body these lines would be about another answer (RFC 9110 §8.6).
         if has_body {
             head.number("Content-Length", body.len() as u64);
-            let is_type = |name: &str| name.eq_ignore_ascii_case("content-type");
-            if !headers.iter().any(|(name, _)| is_type(name)) {
+            if !is_said("Content-Type") {
                 head.line("Content-Type", default_type);
             }
         }

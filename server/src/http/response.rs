@@ -1,6 +1,7 @@
 //! Writes the head of an HTTP response (RFC 9112 §4).
 
 use std::io::Write;
+use std::time::SystemTime;
 
 /// A response head, from its status line to the last line that was written.
 pub(crate) struct ResponseHead(Vec<u8>);
@@ -17,6 +18,11 @@ impl ResponseHead {
         for part in [name.as_bytes(), b": ", value.as_ref(), b"\r\n"] {
             self.0.extend_from_slice(part);
         }
+    }
+
+    /// Adds the time of the answer, which every answer but a 1xx and a 5xx must have (RFC 9110 §6.6.1).
+    pub(crate) fn date(&mut self) {
+        self.line("Date", httpdate::fmt_http_date(SystemTime::now()));
     }
 
     /// Adds a header line with a number.
