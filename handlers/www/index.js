@@ -150,9 +150,9 @@ function counted(count, what) {
 }
 
 function size(bytes) {
-  if (bytes < 1024) return `${bytes} B`;
+  if (bytes < 1024) return `${bytes}\u00a0B`;
   const kib = bytes / 1024;
-  return kib < 1024 ? `${kib.toFixed(1)} KiB` : `${(kib / 1024).toFixed(1)} MiB`;
+  return kib < 1024 ? `${kib.toFixed(1)}\u00a0KiB` : `${(kib / 1024).toFixed(1)}\u00a0MiB`;
 }
 
 // Cards are kept as long as their handlers: a session must not end because the list is read again.

@@ -19,7 +19,7 @@ pub(crate) fn two_chat_pages_see_each_other(browser: &Browser) {
     index.sees(CHAT, "1 topic · 2 members · ");
     index.sees(CHAT, " of history");
     index.sees("#engine", "Engine local · ");
-    index.sees("#engine", " of 64.0 MiB for histories · ");
+    index.sees("#engine", " of 64.0\u{a0}MiB for histories · ");
     index.screenshot("index-kept");
     assert_eq!(ben.text("#people"), "ann\nben (you)");
     ben.sees("#log .earlier", "ann is anybody here?");
