@@ -141,7 +141,7 @@ impl Session {
         let mut wire = wire;
         wire.bytes_in += early.len() as u64;
         let mut controls = Controls::new(wire, limits.clone(), mailbox);
-        controls.deflation = deflation;
+        controls.set_deflation(deflation);
         let mut conn = HostConn::new(id, protocol, context, controls);
         let is_compressing = inflation.is_some();
         if is_compressing {
@@ -222,6 +222,14 @@ impl Session {
                 self.controls().wire.flush();
                 self.controls().note_buffered();
                 self.controls().wire.return_output(&mut buffers.output);
+                buffers.give_back();
+                if self.waits_only_for_input() {
+                    // Nearly every turn ends so.
+                    if self.conn.controls.wire.poll_readable(cx).is_pending() {
+                        return Poll::Pending;
+                    }
+                    continue;
+                }
                 if self.unparsed_kind == Unparsed::FramesForLater && self.reads() {
                     break;
                 }
@@ -245,6 +253,22 @@ impl Session {
         self.has_yielded = true;
         wakes::yield_to_others(cx);
         Poll::Pending
+    }
+
+    /// Whether it is plain that the session has nothing to do now and waits for nothing but input. So it is after nearly
+    /// every turn. False says nothing: then [`has_work`](Self::has_work), [`is_settled`](Self::is_settled) and
+    /// [`poll_input`](Self::poll_input) look closely.
+    // Those ask some facts several times, because they act on them one by one. This asks each fact once, and of two facts
+    // that go together only one: a session whose deadlines are armed listens, and one that has joined a topic is not plain.
+    #[inline]
+    fn waits_only_for_input(&self) -> bool {
+        let controls = &self.conn.controls;
+        controls.is_plain()
+            && self.unparsed_kind == Unparsed::PartOfAFrame
+            && self.holding.is_nothing()
+            && !self.has_waiting()
+            && !self.registration.mailbox().has_post()
+            && self.deadlines.are_plainly_armed()
     }
 
     /// Ready when the socket may have bytes that are wanted.
@@ -309,10 +333,6 @@ impl Session {
         if self.registration.mailbox().has_post() {
             self.take_post();
         }
-        if self.registration.mailbox().is_deadline_due() {
-            // What is due is done in this turn, not in one of its own.
-            self.deadlines.note_deadline_due(&self.conn.controls);
-        }
         if self.has_waiting() {
             self.deliver_what_waits();
         }
@@ -342,12 +362,22 @@ impl Session {
     }
 
     /// Whether the peer's bytes are wanted now, be it to drop them.
+    #[inline]
     fn reads(&self) -> bool {
+        match self.conn.controls.read_mode.reads() {
+            true => !self.conn.controls.is_congested(),
+            false => self.reads_otherwise(),
+        }
+    }
+
+    /// Like `reads`, for a session whose messages are held back or of no use any more.
+    #[inline(never)]
+    fn reads_otherwise(&self) -> bool {
         match self.state() {
-            ClosingState::Open => {
-                self.conn.controls.read_mode.reads() && !self.conn.controls.is_congested()
-            }
-            ClosingState::PeerCloses | ClosingState::Closed | ClosingState::Lost => false,
+            ClosingState::Open
+            | ClosingState::PeerCloses
+            | ClosingState::Closed
+            | ClosingState::Lost => false,
             ClosingState::WeClose
             | ClosingState::Skipping
             | ClosingState::Exchanged

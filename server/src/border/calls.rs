@@ -179,16 +179,15 @@ impl Delivery<'_> {
         self.watched.is_timed()
     }
 
-    /// Counts whole messages that were passed on.
+    /// Notes that another message is passed on next.
     #[inline]
-    pub(crate) fn count_messages(&self, messages: u64) {
-        self.conn.controls.mailbox.traffic.add_messages_in(messages);
+    pub(crate) fn renew(&self) {
+        self.watched.renew();
     }
 
-    /// Passes on one message, or one part of it with `abi::MORE`.
+    /// Passes on one message, or one part of it with `abi::MORE`. [`renew`](Self::renew) comes before each but the first.
     #[inline]
     pub(crate) fn message(&mut self, kind: u32, payload: &[u8]) -> CallbackOutcome {
-        self.watched.renew();
         let session = self.instance.session;
         // SAFETY: `session` came from this vtable and lives until its instance is dropped, which `self` borrows. `&mut
         // self` keeps calls from overlapping. The payload is borrowed for longer than the call, and the Conn is lent
@@ -207,6 +206,7 @@ impl Delivery<'_> {
 }
 
 impl Drop for Delivery<'_> {
+    #[inline]
     fn drop(&mut self) {
         self.conn.end();
     }
@@ -220,6 +220,7 @@ impl SessionInstance {
     }
 
     /// Lends the Conn for messages that follow one another. `None` for a handler without `message`.
+    #[inline]
     pub(crate) fn deliver<'a>(&'a mut self, conn: &'a mut HostConn) -> Option<Delivery<'a>> {
         let message = self.vtable.message?;
         let watched = watch(self.context, Callback::Message);
@@ -233,16 +234,25 @@ impl SessionInstance {
     }
 
     /// Passes on one message, or one part of it with `abi::MORE`.
+    // Inlined, because nearly every callback is this one.
+    #[inline(always)]
     pub(crate) fn message(
         &mut self,
         conn: &mut HostConn,
         kind: u32,
         payload: &[u8],
     ) -> CallbackOutcome {
-        match self.deliver(conn) {
-            Some(mut delivery) => delivery.message(kind, payload),
-            None => CallbackOutcome::Continue,
-        }
+        self.call(
+            conn,
+            Callback::Message,
+            Loan::Running,
+            self.vtable.message,
+            |message, session, conn| {
+                // SAFETY: `call` gives a session that lives, and a Conn that is lent. The payload is borrowed for
+                // longer than the call.
+                unsafe { message(session, conn, kind, payload.as_ptr(), payload.len()) }
+            },
+        )
     }
 
     /// Tells the handler of a Ping, which is answered already.
@@ -389,6 +399,7 @@ impl SessionInstance {
 
     /// Runs one callback with the session and the Conn, which is lent to it. A callback that the plugin does not have answers
     /// `Continue`.
+    #[inline(always)]
     pub(super) fn call<F>(
         &self,
         conn: &mut HostConn,

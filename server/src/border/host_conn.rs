@@ -176,7 +176,7 @@ impl HostConn {
     /// Whether a pointer that a plugin gave is a Conn that is lent on this thread for everything.
     #[inline(always)]
     pub(crate) fn is_lent_wholly(conn: *mut abi::Conn) -> bool {
-        !conn.is_null() && conn.addr() == LENT_CONN.get()
+        conn.addr() == LENT_CONN.get() && !conn.is_null()
     }
 
     /// The Conn behind a pointer that [is lent](Self::is_lent_wholly).

@@ -196,6 +196,7 @@ pub(crate) fn has_given_reason() -> bool {
 }
 
 impl Drop for Watched {
+    #[inline]
     fn drop(&mut self) {
         // A callback may be a long one if a sample was taken meanwhile.
         if self.sample != SAMPLES.load(Ordering::Relaxed) {

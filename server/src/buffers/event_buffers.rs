@@ -14,20 +14,31 @@ pub(crate) struct Buffers {
     pub(crate) output: Buffer,
 }
 
-/// The thread's [`Buffers`]. Its drop gives them back to the thread.
+/// The thread's [`Buffers`]. A drop frees them, which [`give_back`](Self::give_back) avoids.
 #[derive(Debug)]
-pub(crate) struct EventBuffers(Option<Box<Buffers>>);
+pub(crate) struct EventBuffers(Box<Buffers>);
 
 impl EventBuffers {
     /// The thread's buffers. Fresh ones are made if they are taken, or were freed.
+    #[inline]
     pub(crate) fn take() -> EventBuffers {
-        let buffers = OF_THREAD.take().unwrap_or_else(|| {
-            Box::new(Buffers {
-                input: vec![0; INPUT_BYTES],
-                output: Vec::with_capacity(OUTPUT_BYTES).into(),
-            })
-        });
-        EventBuffers(Some(buffers))
+        EventBuffers(OF_THREAD.take().unwrap_or_else(fresh))
+    }
+
+    /// Gives them back to the thread. It is no drop, so that an event does not ask whether they were given back before.
+    #[inline]
+    pub(crate) fn give_back(mut self) {
+        let output = &mut self.0.output;
+        output.clear();
+        if output.capacity() == 0 || output.capacity() > OUTPUT_BYTES_KEPT {
+            resize(output);
+        }
+        // A thread that ends has no place for them any more, and an event within another one had others.
+        let mut left = Some(self.0);
+        let _ = OF_THREAD.try_with(|of_thread| left = of_thread.replace(left.take()));
+        if left.is_some() {
+            free(left);
+        }
     }
 
     /// Frees the thread's buffers; the next event makes fresh ones.
@@ -40,32 +51,37 @@ impl Deref for EventBuffers {
     type Target = Buffers;
 
     fn deref(&self) -> &Buffers {
-        self.0.as_ref().expect("only the drop takes it out")
+        &self.0
     }
 }
 
 impl DerefMut for EventBuffers {
     fn deref_mut(&mut self) -> &mut Buffers {
-        self.0.as_mut().expect("only the drop takes it out")
+        &mut self.0
     }
 }
 
-impl Drop for EventBuffers {
-    fn drop(&mut self) {
-        let Some(mut buffers) = self.0.take() else {
-            return;
-        };
-        let output = &mut buffers.output;
-        output.clear();
-        if output.capacity() > OUTPUT_BYTES_KEPT {
-            output.shrink_to(OUTPUT_BYTES_KEPT);
-        } else if output.capacity() == 0 {
-            // A session kept it for what the kernel did not take.
-            output.reserve(OUTPUT_BYTES);
-        }
-        // A thread that ends has no place for them any more.
-        let _ = OF_THREAD.try_with(|of_thread| of_thread.set(Some(buffers)));
+#[cold]
+fn fresh() -> Box<Buffers> {
+    Box::new(Buffers {
+        input: vec![0; INPUT_BYTES],
+        output: Vec::with_capacity(OUTPUT_BYTES).into(),
+    })
+}
+
+#[cold]
+fn resize(output: &mut Buffer) {
+    if output.capacity() == 0 {
+        // A session kept it for what the kernel did not take.
+        output.reserve(OUTPUT_BYTES);
+    } else {
+        output.shrink_to(OUTPUT_BYTES_KEPT);
     }
+}
+
+#[cold]
+fn free(buffers: Option<Box<Buffers>>) {
+    drop(buffers);
 }
 
 thread_local! {

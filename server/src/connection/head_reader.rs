@@ -70,12 +70,14 @@ pub(super) fn time_at_stop(limits: &Limits) -> Duration {
 /// Reads what the peer has sent by now, which often is its whole request.
 pub(super) fn read_now(mut socket: &std::net::TcpStream) -> Result<Vec<u8>, Unread> {
     let mut buffers = EventBuffers::take();
-    match socket.read(&mut buffers.input) {
+    let received = match socket.read(&mut buffers.input) {
         Ok(0) => Err(Unread::Gone),
         Ok(length) => Ok(buffers.input[..length].to_vec()),
         Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(Vec::new()),
         Err(_) => Err(Unread::Gone),
-    }
+    };
+    buffers.give_back();
+    received
 }
 
 /// Completes a TLS handshake, if there is one, and reads until the head is whole. Returns its length. More may have

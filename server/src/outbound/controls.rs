@@ -42,7 +42,7 @@ use crate::ws::{close, frame};
 pub(crate) struct Controls {
     pub(crate) wire: Wire,
     /// The compressing half; `None` if no compression was agreed on.
-    pub(crate) deflation: Option<Box<Deflation>>,
+    deflation: Option<Box<Deflation>>,
     pub(crate) limits: Arc<SessionLimits>,
     /// How far the end of the session has come.
     pub(crate) closing: ClosingHandshake,
@@ -56,7 +56,8 @@ pub(crate) struct Controls {
     pub(crate) read_mode: ReadMode,
     /// The peer is not read while more bytes than these are buffered.
     congested_above: u32,
-    /// A message that leaves no more bytes than these buffered may be queued the short way. 0 where each is noted.
+    /// A message that leaves no more bytes than these buffered may be queued the short way. 0 where none may: our Close
+    /// frame is queued, another message is being sent in parts, messages are compressed, or each is noted.
     short_way_bytes_max: u32,
     /// The bytes of letters that are being delivered, which count as buffered.
     pub(crate) letter_bytes: u32,
@@ -116,10 +117,38 @@ impl Controls {
     /// Applies other limits from now on.
     pub(crate) fn set_limits(&mut self, limits: Arc<SessionLimits>) {
         self.congested_above = congested_above(&limits);
-        self.short_way_bytes_max = short_way_bytes_max(&limits);
         self.read_mode.set_limits(&limits);
         self.limits = limits;
+        self.set_short_way();
         self.begin_watching();
+    }
+
+    /// Sets the half that compresses, or does without one.
+    pub(crate) fn set_deflation(&mut self, deflation: Option<Box<Deflation>>) {
+        self.deflation = deflation;
+        self.set_short_way();
+    }
+
+    /// Whether messages may be compressed.
+    pub(crate) fn is_compressing(&self) -> bool {
+        self.deflation.is_some()
+    }
+
+    /// Decides which messages go the short way, after a change of anything that bears on it. A message then asks for one
+    /// number.
+    fn set_short_way(&mut self) {
+        let is_open = self.may_send() && self.open_message.is_none() && self.deflation.is_none();
+        self.short_way_bytes_max = match is_open {
+            true => short_way_bytes_max(&self.limits),
+            false => 0,
+        };
+    }
+
+    /// Whether nothing of the session is unusual after a flush: neither side closes, the peer is read, nothing is queued,
+    /// and nothing was used that most sessions never use.
+    #[inline]
+    pub(crate) fn is_plain(&self) -> bool {
+        self.extras.is_none() && self.read_mode.reads() && self.wire.has_sent_all()
     }
 
     /// Watches the peer by the limits from now on, where they have a rate or a time without messages.
@@ -230,6 +259,10 @@ impl Controls {
     /// Close frame has to be queued now.
     fn advance(&mut self, event: ClosingEvent, cause: Cause) -> Option<CloseFrame> {
         let transition = self.closing.advance(event);
+        if !self.closing.state().is_open() {
+            self.read_mode.end();
+        }
+        self.set_short_way();
         self.cause.get_or_insert(cause);
         if transition.cuts_short {
             self.cut_short = Some(cause);

@@ -337,6 +337,13 @@ impl Wire {
         }
     }
 
+    /// Whether a [`flush`](Self::flush) that has just been has left nothing behind.
+    // It asks no length: what the kernel refuses is noted.
+    #[inline]
+    pub(crate) fn has_sent_all(&self) -> bool {
+        self.stalled_since.is_none() && !self.is_broken
+    }
+
     /// Whether sending failed for good.
     pub(crate) fn is_broken(&self) -> bool {
         self.is_broken

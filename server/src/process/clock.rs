@@ -6,7 +6,7 @@
 
 use std::num::NonZeroU64;
 use std::sync::LazyLock;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// A moment: milliseconds since the process began, counted from 1. An `Option` of it is as small.
@@ -20,10 +20,7 @@ impl Moment {
     /// The present moment, or one a few milliseconds ago.
     #[inline]
     pub(crate) fn recent() -> Moment {
-        if IS_KEPT.load(Ordering::Acquire) {
-            return Moment(NonZeroU64::MIN.saturating_add(KEPT.load(Ordering::Relaxed)));
-        }
-        Moment::now()
+        NonZeroU64::new(KEPT.load(Ordering::Relaxed)).map_or_else(Moment::now, Moment)
     }
 
     pub(crate) fn now() -> Moment {
@@ -61,14 +58,12 @@ pub(crate) fn nanos() -> u64 {
 
 /// Stores the time. The watchdog calls it every few milliseconds until [`stop`].
 pub(crate) fn keep() {
-    let ms = Moment::now().ms_since(Moment::ORIGIN);
-    KEPT.store(ms, Ordering::Relaxed);
-    IS_KEPT.store(true, Ordering::Release);
+    KEPT.store(Moment::now().0.get(), Ordering::Relaxed);
 }
 
 /// Says that the time is not stored from now on.
 pub(crate) fn stop() {
-    IS_KEPT.store(false, Ordering::Relaxed);
+    KEPT.store(0, Ordering::Relaxed);
 }
 
 const CENTURY_MS: u64 = 100 * 365 * 24 * 3_600 * 1_000;
@@ -76,5 +71,5 @@ const CENTURY_MS: u64 = 100 * 365 * 24 * 3_600 * 1_000;
 // Global, because there is one time for the whole process, which every message asks for.
 
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+/// The moment that was stored; 0 while none is.
 static KEPT: AtomicU64 = AtomicU64::new(0);
-static IS_KEPT: AtomicBool = AtomicBool::new(false);

@@ -45,7 +45,9 @@ impl Deadlines {
     /// Notes that the peer sent something.
     #[inline]
     pub(super) fn heard(&mut self) {
-        self.has_moved |= self.life.heard(Moment::recent());
+        if self.life.heard(Moment::recent()) {
+            self.has_moved = true;
+        }
     }
 
     /// Notes whether what was received ends inside a message or a frame.
@@ -138,6 +140,13 @@ impl Deadlines {
             && controls.wire.stalled_since().is_none()
     }
 
+    /// Whether nothing is due, and the session is woken early enough. The part of [`is_armed_before`](Self::is_armed_before)
+    /// that a plain session still has to ask.
+    #[inline]
+    pub(super) fn are_plainly_armed(&self) -> bool {
+        self.armed_for != 0 && !self.has_moved && !self.is_due
+    }
+
     /// Whether something may be due that was not looked at yet.
     pub(super) fn is_due(&self) -> bool {
         self.is_due
@@ -145,7 +154,7 @@ impl Deadlines {
 
     /// Like `is_due`. What is due counts as looked at from then on.
     pub(super) fn take_due(&mut self) -> bool {
-        std::mem::take(&mut self.is_due)
+        self.is_due && std::mem::take(&mut self.is_due)
     }
 }
 

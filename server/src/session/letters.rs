@@ -66,13 +66,15 @@ impl Session {
         }
     }
 
-    /// Takes what was posted, and delivers it.
+    /// Takes what was posted, and delivers it. Notes whether it was the timer wheel that had something for the session.
     #[inline(never)]
     pub(super) fn take_post(&mut self) {
         let stay = self.holds_letters();
         if let Some(post) = self.registration.mailbox().take(&mut self.waiting, stay) {
             self.deliver(post);
         }
+        // What is due is done in this turn, not in one of its own.
+        self.deadlines.note_deadline_due(&self.conn.controls);
     }
 
     /// Delivers the letters in their order, and follows the server's own orders last.

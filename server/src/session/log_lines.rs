@@ -87,7 +87,7 @@ impl Session {
             generation: generation.number,
             user: unusual.and_then(|it| it.user.as_deref()).map(str::to_owned),
             subprotocol: self.conn.protocol().to_owned(),
-            is_compressed: self.conn.controls.deflation.is_some(),
+            is_compressed: self.conn.controls.is_compressing(),
             is_tls: wire.is_tls(),
             age_ms: Moment::now().ms_since(self.about.began),
             bytes_in: wire.bytes_in,

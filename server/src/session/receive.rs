@@ -36,7 +36,9 @@ impl Unparsed {
 impl Session {
     /// Receives once, and handles what came.
     pub(super) fn read_once(&mut self, input: &mut [u8]) {
-        if self.state().is_parsing()
+        // Most receives begin between two messages.
+        if self.decoder.is_in_message()
+            && self.state().is_parsing()
             && let Some((target, bytes_max)) = self.decoder.receive_target()
             && self.conn.controls.wire.can_receive_into()
         {
@@ -44,7 +46,8 @@ impl Session {
                 Received::Bytes(length) => {
                     self.deadlines.heard();
                     self.decoder.placed(length);
-                    self.receive_any(&mut [], 0, FRAMES_PER_TURN);
+                    let (at, left) = (0, FRAMES_PER_TURN);
+                    self.receive_any(&mut [], Progress { at, left });
                 }
                 Received::Nothing => {}
                 Received::End => self.meet(ClosingEvent::ConnectionLost, Cause::ConnectionLost),
@@ -71,18 +74,30 @@ impl Session {
     /// Parses what came while reading was off.
     #[cold]
     pub(super) fn receive_unparsed(&mut self, unparsed: &mut [u8]) {
+        self.unparsed_kind = Unparsed::PartOfAFrame;
         self.receive(unparsed);
     }
 
     /// Handles the whole frames in `buffer`, as many as a turn may, and keeps the rest as unparsed. Nothing else is
     /// unparsed when this is called.
+    //
+    // Nearly always one plain message comes, whole, so its way is short. What several in a row need is in a function of
+    // its own: the one then saves no registers for it, and the loop over the others has all of them.
     #[inline(always)]
     fn receive(&mut self, buffer: &mut [u8]) {
-        let (mut at, mut left) = (0, FRAMES_PER_TURN);
-        self.unparsed_kind = Unparsed::PartOfAFrame;
-        self.deliver_whole(buffer, &mut at, &mut left);
-        if at < buffer.len() || self.decoder.has_placed() {
-            self.receive_any(buffer, at, left);
+        let (at, left) = (0, FRAMES_PER_TURN);
+        let mut progress = Progress { at, left };
+        if self.decoder.is_between_messages()
+            && let Some((kind, place)) = next_whole(&self.decoder, &self.conn.controls, buffer, at)
+        {
+            if place.end == buffer.len() {
+                self.deliver_one(kind, &buffer[place]);
+                return self.deadlines.note_message(false);
+            }
+            progress = self.deliver_several(buffer, (kind, place), left);
+        }
+        if progress.at < buffer.len() || self.decoder.has_placed() {
+            self.receive_any(buffer, progress);
         } else {
             self.decoder.release();
             self.deadlines.note_message(false);
@@ -91,7 +106,8 @@ impl Session {
 
     /// Handles whole frames in `buffer` from `at`, of whatever kind, at most as many as are `left` of the turn.
     #[inline(never)]
-    fn receive_any(&mut self, buffer: &mut [u8], mut at: usize, mut left: u64) {
+    fn receive_any(&mut self, buffer: &mut [u8], progress: Progress) {
+        let Progress { mut at, mut left } = progress;
         let mut pongs = Pongs::default();
         let mut batch = Batch::default();
         let mut has_ended_one = at > 0;
@@ -115,7 +131,7 @@ impl Session {
                 Err(violation) => self.take_violation(violation),
             }
             has_ended_one |= !self.decoder.is_in_message();
-            self.deliver_more(buffer, &mut at, &mut left);
+            Progress { at, left } = self.deliver_more(buffer, at, left);
         }
         if let Some(payload) = pongs.latest {
             // The latest Ping stands for the others (RFC 6455 §5.5.3).
@@ -137,58 +153,59 @@ impl Session {
         }
     }
 
-    /// Like `deliver_whole`, as a function of its own: here the call costs little beside what came before.
+    /// Hands the whole plain messages that begin at `at`, if any do.
     #[inline(never)]
-    fn deliver_more(&mut self, buffer: &mut [u8], at: &mut usize, left: &mut u64) {
-        self.deliver_whole(buffer, at, left);
+    fn deliver_more(&mut self, buffer: &mut [u8], at: usize, left: u64) -> Progress {
+        if left > 0
+            && self.decoder.is_between_messages()
+            && let Some(first) = next_whole(&self.decoder, &self.conn.controls, buffer, at)
+        {
+            return self.deliver_several(buffer, first, left);
+        }
+        Progress { at, left }
     }
 
-    /// Hands whole plain messages to the handler, one after another, until something else comes. Nearly
-    /// everything that comes is such a message, so this is the short way.
+    /// Hands a whole plain message to the handler, behind which nothing came.
     //
-    // It is `call` written out for many messages in a row. The compiler would leave a closure as large as
-    // this a function of its own, which would cost each receive some 70 instructions.
+    // It is `call` written out: the compiler would leave the closure a function of its own.
     #[inline(always)]
-    fn deliver_whole(&mut self, buffer: &mut [u8], at: &mut usize, left: &mut u64) {
-        if !self.state().is_open() || !self.decoder.is_between_messages() {
-            return;
+    fn deliver_one(&mut self, kind: MessageKind, payload: &[u8]) {
+        self.registration.mailbox().traffic.add_messages_in(1);
+        if let Some(instance) = self.owner.instance() {
+            let outcome = instance.message(&mut self.conn, abi_kind(kind), payload);
+            self.follow_answer(outcome);
         }
-        let Some(instance) = self.owner.instance() else {
-            return;
-        };
-        let Some(mut delivery) = instance.deliver(&mut self.conn) else {
-            return;
-        };
-        if delivery.takes_batches() {
-            let outcome = deliver_batches(&self.decoder, &mut delivery, buffer, at, left);
-            drop(delivery);
-            return self.follow_answer(outcome);
-        }
-        if delivery.is_timed() {
-            let outcome = deliver_one(&self.decoder, &mut delivery, buffer, at, left);
-            drop(delivery);
-            return self.follow_answer(outcome);
-        }
-        let mut outcome = CallbackOutcome::Continue;
-        let half = delivery.conn.controls.half();
-        let mut messages = 0;
-        while *at < buffer.len()
-            && messages < *left
-            && let Some(bytes_max) = delivery.conn.controls.answer_bytes_max(half)
-            && let Some((kind, place)) = self.decoder.whole_message(buffer, at, bytes_max)
-        {
-            messages += 1;
-            outcome = delivery.message(abi_kind(kind), &buffer[place]);
-            if outcome != CallbackOutcome::Continue
-                || !delivery.conn.controls.closing.state().is_open()
-            {
-                break;
+    }
+
+    /// Hands whole plain messages to the handler, from this one on, which others may follow.
+    #[inline(never)]
+    fn deliver_several(
+        &mut self,
+        buffer: &mut [u8],
+        first: (MessageKind, Range<usize>),
+        left: u64,
+    ) -> Progress {
+        let instance = self.owner.instance();
+        let (progress, outcome) = match instance.and_then(|it| it.deliver(&mut self.conn)) {
+            Some(mut delivery) if delivery.takes_batches() => {
+                deliver_batches(&self.decoder, &mut delivery, buffer, first, left)
             }
-        }
-        *left -= messages;
-        delivery.count_messages(messages);
-        drop(delivery);
+            Some(mut delivery) => {
+                deliver_plainly(&self.decoder, &mut delivery, buffer, first, left)
+            }
+            // Messages are nothing to the handler.
+            None => {
+                let (at, left) = (first.1.end, left - 1);
+                (Progress { at, left }, CallbackOutcome::Continue)
+            }
+        };
+        let messages = left - progress.left;
+        self.registration
+            .mailbox()
+            .traffic
+            .add_messages_in(messages);
         self.follow_answer(outcome);
+        progress
     }
 
     /// Hands one step of the decoder to the handler.
@@ -220,8 +237,7 @@ impl Session {
                 let bits = match last {
                     false => abi::MORE,
                     true if instance.takes_batches() && left > 0 => {
-                        let half = conn.controls.half();
-                        let bytes_max = conn.controls.answer_bytes_max(half).unwrap_or(0);
+                        let bytes_max = conn.controls.answer_bytes_max().unwrap_or(0);
                         batch.followed(payload.len(), bytes_max, |bytes_left| {
                             decoder.is_followed(buffer, at, bytes_left)
                         })
@@ -240,7 +256,47 @@ impl Session {
     }
 }
 
-/// Hands whole plain messages to a handler that takes batches: each message says whether another one follows.
+/// Takes the whole plain message that lies in `buffer` from `at`, if one does and may be handed to the handler now.
+#[inline(always)]
+fn next_whole(
+    decoder: &Decoder,
+    controls: &Controls,
+    buffer: &mut [u8],
+    at: usize,
+) -> Option<(MessageKind, Range<usize>)> {
+    let bytes_max = controls.answer_bytes_max()?;
+    decoder.whole_message(buffer, at, bytes_max)
+}
+
+/// Hands whole plain messages to the handler, from `first` on, at most `left`.
+#[inline(always)]
+fn deliver_plainly(
+    decoder: &Decoder,
+    delivery: &mut Delivery<'_>,
+    buffer: &mut [u8],
+    (mut kind, mut place): (MessageKind, Range<usize>),
+    mut left: u64,
+) -> (Progress, CallbackOutcome) {
+    // Of a callback that is timed, only one is in a delivery. The others are delivered after it.
+    let last = if delivery.is_timed() { left - 1 } else { 0 };
+    loop {
+        let at = place.end;
+        left -= 1;
+        let outcome = delivery.message(abi_kind(kind), &buffer[place]);
+        if outcome == CallbackOutcome::Continue
+            && left > last
+            && at < buffer.len()
+            && let Some(next) = next_whole(decoder, &delivery.conn.controls, buffer, at)
+        {
+            (kind, place) = next;
+            delivery.renew();
+            continue;
+        }
+        return (Progress { at, left }, outcome);
+    }
+}
+
+/// Like `deliver_plainly`, for a handler that takes batches: each message says whether another one follows.
 /// A batch is no longer than what a handler can answer at its end without running over the outbound limit, and ends with
 /// the turn.
 #[inline(never)]
@@ -248,57 +304,39 @@ fn deliver_batches(
     decoder: &Decoder,
     delivery: &mut Delivery<'_>,
     buffer: &mut [u8],
-    at: &mut usize,
-    left: &mut u64,
-) -> CallbackOutcome {
-    let half = delivery.conn.controls.half();
+    (mut kind, mut place): (MessageKind, Range<usize>),
+    mut left: u64,
+) -> (Progress, CallbackOutcome) {
     let mut batch = Batch::default();
-    let mut messages = 0;
-    let mut outcome = CallbackOutcome::Continue;
-    while *at < buffer.len()
-        && messages < *left
-        && let Some(bytes_max) = delivery.conn.controls.answer_bytes_max(half)
-        && let Some((kind, place)) = decoder.whole_message(buffer, at, bytes_max)
-    {
-        messages += 1;
-        let followed = match messages < *left {
+    loop {
+        let at = place.end;
+        left -= 1;
+        let bytes_max = delivery.conn.controls.answer_bytes_max().unwrap_or(0);
+        let followed = match left > 0 {
             true => batch.followed(place.len(), bytes_max, |bytes_left| {
-                decoder.is_followed(buffer, *at, bytes_left)
+                decoder.is_followed(buffer, at, bytes_left)
             }),
             false => 0,
         };
-        outcome = delivery.message(abi_kind(kind) | followed, &buffer[place]);
-        if outcome != CallbackOutcome::Continue || !delivery.conn.controls.closing.state().is_open()
+        let outcome = delivery.message(abi_kind(kind) | followed, &buffer[place]);
+        if outcome == CallbackOutcome::Continue
+            && left > 0
+            && at < buffer.len()
+            && let Some(next) = next_whole(decoder, &delivery.conn.controls, buffer, at)
         {
-            break;
+            (kind, place) = next;
+            delivery.renew();
+            continue;
         }
+        return (Progress { at, left }, outcome);
     }
-    *left -= messages;
-    delivery.count_messages(messages);
-    outcome
 }
 
-/// Hands one whole plain message to a handler whose callback is timed. The others are delivered after it.
-#[cold]
-#[inline(never)]
-fn deliver_one(
-    decoder: &Decoder,
-    delivery: &mut Delivery<'_>,
-    buffer: &mut [u8],
-    at: &mut usize,
-    left: &mut u64,
-) -> CallbackOutcome {
-    let half = delivery.conn.controls.half();
-    if let Some(bytes_max) = delivery.conn.controls.answer_bytes_max(half)
-        && *at < buffer.len()
-        && *left > 0
-        && let Some((kind, place)) = decoder.whole_message(buffer, at, bytes_max)
-    {
-        *left -= 1;
-        delivery.count_messages(1);
-        return delivery.message(abi_kind(kind), &buffer[place]);
-    }
-    CallbackOutcome::Continue
+/// How far a turn has come: where the next frame begins in what was received, and how many more may be handled.
+#[derive(Clone, Copy, Debug)]
+struct Progress {
+    at: usize,
+    left: u64,
 }
 
 /// The messages in a row that were each said to be followed by another one.

@@ -62,7 +62,7 @@ impl Session {
         self.release_held();
         let controls = &mut self.conn.controls;
         controls.wire.close();
-        controls.deflation = None;
+        controls.set_deflation(None);
         self.decoder.clear();
         self.unparsed = Buffer::default();
         self.unparsed_kind = Unparsed::PartOfAFrame;

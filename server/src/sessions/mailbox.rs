@@ -34,7 +34,8 @@ pub(crate) struct Mailbox {
     pub(crate) id: u64,
     /// The name of the handler that the session belongs to.
     owner: Arc<str>,
-    /// Whether there is something to take. The message path loads this instead of taking the lock.
+    /// Whether there is something to take, or one of the session's deadlines may have come. The message path loads this
+    /// instead of taking the lock.
     has_post: AtomicBool,
     /// Whether one of the session's deadlines may have come.
     is_deadline_due: AtomicBool,
@@ -435,7 +436,7 @@ impl Mailbox {
         post
     }
 
-    /// Whether there is something to take.
+    /// Whether there is something to take, or one of the session's deadlines may have come.
     #[inline]
     pub(crate) fn has_post(&self) -> bool {
         self.has_post.load(Ordering::Acquire)

@@ -187,18 +187,18 @@ impl Decoder {
         self.open.is_none() && self.taken == 0 && !self.is_lent
     }
 
-    /// Takes a message from `input` at `*at` that lies there whole, in one plain frame, and has at most
+    /// Takes a message from `input` at `at` that lies there whole, in one plain frame, and has at most
     /// `bytes_max`. Nearly every message is so; anything else, right or wrong, is left to
     /// [`step`](Self::step). To be called between messages only.
     #[inline(always)]
     pub(crate) fn whole_message(
         &self,
         input: &mut [u8],
-        at: &mut usize,
+        at: usize,
         bytes_max: usize,
     ) -> Option<(MessageKind, Range<usize>)> {
         debug_assert!(self.is_between_messages());
-        let (is_text, mask, place) = frame::whole_message(input, *at)?;
+        let (is_text, mask, place) = frame::whole_message(input, at)?;
         if place.len() > self.message_bytes_max().min(bytes_max) {
             return None;
         }
@@ -209,7 +209,6 @@ impl Decoder {
             unmask_whole(payload, mask);
             return None;
         }
-        *at = place.end;
         let kind = if is_text {
             MessageKind::Text
         } else {

@@ -134,7 +134,7 @@ const SYSCALLS: [(Cell, f64); 2] = [
 ];
 const INSTRUCTIONS: [(Cell, f64); 3] = [
     (Cell::new(20, 100, 32), 350.0),
-    (Cell::new(20, 100, 1), 1_450.0),
+    (Cell::new(20, 100, 1), 1_400.0),
     (Cell::new(KIB, 100, 32), 650.0),
 ];
 /// Instructions of a delivery, with the publisher's share of them.

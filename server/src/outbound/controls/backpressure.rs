@@ -98,16 +98,11 @@ impl Controls {
         self.wire.buffered() > self.congested_above as usize
     }
 
-    /// Half the limit of the queue. An answer to a message must not leave more in it.
+    /// How long the next message may be, so that an answer of its length leaves the queue below half its limit; `None`
+    /// while nothing is let in, or each message is counted first.
     #[inline]
-    pub(crate) fn half(&self) -> usize {
-        half_of(&self.limits)
-    }
-
-    /// How long the next message may be, so that an answer of its length leaves the queue below `half`;
-    /// `None` while nothing is let in, or each message is counted first. `half` is [`half`](Self::half), which a loop has at hand.
-    #[inline]
-    pub(crate) fn answer_bytes_max(&self, half: usize) -> Option<usize> {
+    pub(crate) fn answer_bytes_max(&self) -> Option<usize> {
+        let half = self.congested_above as usize;
         let left = half.checked_sub(self.wire.buffered() + frame::HEADER_BYTES_MAX)?;
         self.read_mode.is_plain().then_some(left)
     }
@@ -115,7 +110,7 @@ impl Controls {
 
 /// The length of the queue above which a peer is not read.
 pub(super) fn congested_above(limits: &SessionLimits) -> u32 {
-    at_most_u32(half_of(limits))
+    at_most_u32(limits.outbound_bytes_max / 2)
 }
 
 /// How long the queue may be for a message to go the short way, which notes nothing.
@@ -129,8 +124,4 @@ pub(super) fn short_way_bytes_max(limits: &SessionLimits) -> u32 {
 /// As a `u32`, which holds more than the configuration allows: 1 GiB.
 fn at_most_u32(bytes: usize) -> u32 {
     u32::try_from(bytes).unwrap_or(u32::MAX)
-}
-
-fn half_of(limits: &SessionLimits) -> usize {
-    limits.outbound_bytes_max / 2
 }

@@ -31,9 +31,6 @@ impl Controls {
     #[inline(always)]
     pub(crate) fn send_plain(&mut self, kind: u32, payload: &[u8]) -> Option<u64> {
         if is_proven(kind)
-            && self.may_send()
-            && self.open_message.is_none()
-            && self.deflation.is_none()
             && payload.len() < wire::LARGE_BYTES
             && self.wire.buffered() + payload.len() + frame::HEADER_BYTES_MAX
                 <= self.short_way_bytes_max as usize
@@ -87,6 +84,7 @@ impl Controls {
         }
         self.open_is_compressed = compresses;
         self.open_message = (!fin).then_some(kind.opcode as u8);
+        self.set_short_way();
         self.mailbox.traffic.add_messages_out(u64::from(fin));
         Ok(self.note_buffered())
     }

@@ -28,10 +28,10 @@ impl ReadMode {
         self.0 == 0
     }
 
-    /// Whether the peer is read.
+    /// Whether the peer's messages are let in.
     #[inline]
     pub(crate) fn reads(self) -> bool {
-        self.0 & (HELD_BACK | PAUSED) == 0
+        self.0 & (HELD_BACK | PAUSED | ENDING) == 0
     }
 
     /// Whether each message counts against a rate.
@@ -42,6 +42,11 @@ impl ReadMode {
     /// Whether the peer has sent more than its rate.
     pub(crate) fn is_paused(self) -> bool {
         self.0 & PAUSED != 0
+    }
+
+    /// Lets no message in any more, because the end of the session has begun.
+    pub(super) fn end(&mut self) {
+        self.set(ENDING, true);
     }
 
     /// Holds the peer's messages back for the handler, or lets them in.
@@ -65,3 +70,5 @@ const HELD_BACK: u8 = 1;
 const PAUSED: u8 = 2;
 /// Each message counts against a rate.
 const COUNTED: u8 = 4;
+/// The session is not open any more.
+const ENDING: u8 = 8;

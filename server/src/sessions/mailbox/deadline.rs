@@ -34,6 +34,8 @@ impl Mailbox {
         self.due.store(NEVER, Ordering::Release);
         let inner = self.lock();
         self.is_deadline_due.store(true, Ordering::Release);
+        // So that a turn asks for one flag whether anything has come from outside.
+        self.has_post.store(true, Ordering::Release);
         let waker = inner.waker.clone();
         drop(inner);
         // The timer wheel is a task, and no callback runs in it.
