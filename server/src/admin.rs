@@ -24,6 +24,7 @@ use crate::connection::listener::Listeners;
 use crate::connection::server::Server;
 use crate::reload::Control;
 use crate::shared::Shared;
+use crate::shared::readiness::Readiness;
 
 /// What requests of operators are answered from.
 pub(crate) struct Admin {
@@ -65,6 +66,11 @@ impl Admin {
             began_at: SystemTime::now(),
             reloads: tokio::sync::Semaphore::new(RELOADS_MAX),
         })
+    }
+
+    /// Whether the server ends, or another one has taken its place.
+    fn is_draining(&self) -> bool {
+        self.shared.readiness.now() == Readiness::Draining
     }
 }
 

@@ -30,6 +30,7 @@ use crate::config::{AdminSocket, Config, Endpoint};
 use crate::connection::admission::Admission;
 use crate::connection::authentication::Authenticator;
 use crate::connection::listener::binding::ListenError;
+use crate::connection::listener::remaking;
 use crate::connection::listener::socket_file::GiveFileError;
 use crate::connection::listener::{ListenerEnd, Listeners};
 use crate::connection::overlay::Overlay;
@@ -319,6 +320,7 @@ impl Serving {
         // First: a client that has read in the log that the server listens may ask at once whether it is ready.
         self.shared.readiness.begin_serving();
         self.listeners.begin(self.server.clone(), alive);
+        tokio::spawn(remaking::run(self.listeners.clone()));
         let router = self.server.router.clone();
         let supervision = Supervision::of_life(self.shared.clone(), router);
         for handler in self.server.router.names() {

@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::{exchange, json, refused, socket_of};
-use crate::harness::patience;
-use crate::harness::server::{Server, status_of};
+use super::{exchange, json, refused, socket_of, wshd};
+use crate::harness::server::{Server, opening, status_of};
 use crate::harness::site::Site;
+use crate::harness::{eventually, patience};
 
 #[test]
 fn the_configuration_names_the_socket_or_switches_it_off() {
@@ -161,4 +161,45 @@ fn another_users_process_is_not_answered() {
     assert_eq!(String::from_utf8_lossy(&output.stdout), "");
     server.line(&["admin socket: another user's command is not taken"]);
     assert_eq!(json(&site, &["status"])["pid"], server.pid());
+}
+
+#[test]
+fn the_files_of_sockets_that_were_removed_are_made_again_and_no_other_file_is_touched() {
+    let site = Site::with(&["echo_wsh"]);
+    site.write(
+        "config.toml",
+        "listen = [\"127.0.0.1:0\", \"unix:wshd.sock\"]\nadmin_socket = \"admin.sock\"\n",
+    );
+    let server = Server::bare(&site).start();
+    let [clients, operators] = ["wshd.sock", "admin.sock"].map(|name| site.root().join(name));
+    let status = || {
+        wshd(&site, &["status", "--socket", "admin.sock"])
+            .status
+            .success()
+    };
+
+    for times in 1..=2 {
+        fs::remove_file(&clients).expect("it is there");
+        fs::remove_file(&operators).expect("it is there");
+        let answers = || {
+            UnixStream::connect(&clients).is_ok() && {
+                let unix = Server::raw_unix(&clients);
+                status_of(&Server::exchange_over(
+                    unix,
+                    opening("/echo", "").as_bytes(),
+                )) == 101
+            }
+        };
+        eventually("clients find the server again", answers);
+        eventually("operators find the server again", status);
+        server.says(&["WARN", "the file of a Unix socket was removed"], times);
+        server.says(&["WARN", "the admin socket was removed"], times);
+    }
+    // Another file at the path is not the server's.
+    fs::remove_file(&clients).expect("it is there");
+    fs::write(&clients, "precious").expect("a file");
+    fs::remove_file(&operators).expect("it is there");
+    eventually("operators find the server again", status);
+    assert_eq!(fs::read(&clients).expect("it is there"), b"precious");
+    server.says(&["WARN", "the file of a Unix socket was removed"], 2);
 }

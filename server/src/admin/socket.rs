@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,14 +12,16 @@ use rustix::process::geteuid;
 use tokio::net::UnixListener;
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::connection::Door;
 use super::{Admin, connection, place};
 use crate::config::{AdminSocket, Config};
 use crate::connection::listener::binding::WhyNot;
+use crate::connection::listener::remaking;
 use crate::connection::listener::socket_file::{self, GiveFileError, SocketFile};
 use crate::connection::log_rate::LogRateLimit;
+use crate::last_resort;
 use crate::sessions::peer::PeerProcess;
 
 /// The socket of a server that runs. Its file is removed with it.
@@ -28,6 +31,8 @@ pub(crate) struct AdminListener {
     file: SocketFile,
     socket: UnixListener,
     path: PathBuf,
+    /// Whether the server has chosen the path.
+    is_chosen: bool,
 }
 
 /// Why there is no admin socket at the path of the configuration.
@@ -69,7 +74,10 @@ impl AdminListener {
                 if let Err(error) = &bound {
                     warn!(%error, "commands of operators are not taken");
                 }
-                Ok(bound.ok())
+                Ok(bound.ok().map(|it| AdminListener {
+                    is_chosen: true,
+                    ..it
+                }))
             }
         }
     }
@@ -87,7 +95,12 @@ impl AdminListener {
         };
         let socket = listen(socket).map_err(|error: io::Error| fault(error.into()))?;
         let path = path.to_owned();
-        Ok(AdminListener { file, socket, path })
+        Ok(AdminListener {
+            file,
+            socket,
+            path,
+            is_chosen: false,
+        })
     }
 
     /// Puts the socket at its path, in place of that of the server before.
@@ -107,14 +120,52 @@ impl AdminListener {
         &self.path
     }
 
+    /// Makes the socket anew if its file was removed. `is_told`: the log has said that this fails.
+    async fn remake(&mut self, is_told: &mut bool) {
+        let Some(path) = self.file.path_if_gone() else {
+            *is_told = false;
+            return;
+        };
+        let (path, is_chosen) = (path.to_owned(), self.is_chosen);
+        let shown = path.display().to_string();
+        let made = tokio::task::spawn_blocking(move || {
+            // A directory that the server has made is made again, too.
+            let path = Some(path).filter(|_| !is_chosen).or_else(place::choose);
+            path.map(|path| AdminListener::bind_at(&path))
+        });
+        match made.await.ok().flatten() {
+            Some(Ok(made)) => {
+                warn!(path = %shown, "the admin socket was removed, and is made again");
+                // Its descriptor is one that the server cannot lose otherwise.
+                last_resort::forget(self.socket.as_fd());
+                last_resort::watch_also(made.socket.as_fd());
+                (self.file, self.socket, self.path) = (made.file, made.socket, made.path);
+            }
+            _ if *is_told => {}
+            Some(Err(error)) => {
+                error!(path = %shown, %error, "the admin socket was removed, and cannot be made again");
+                *is_told = true;
+            }
+            None => {}
+        }
+    }
+
     /// Accepts until `end` comes. Then the file is removed, and what was asked is answered, within a bounded time.
-    pub(crate) async fn run(self, admin: Arc<Admin>, mut end: oneshot::Receiver<()>) {
+    pub(crate) async fn run(mut self, admin: Arc<Admin>, mut end: oneshot::Receiver<()>) {
         info!(path = %self.path.display(), "commands of operators are taken");
         let mut open = OpenConnections::default();
         let refusals = LogRateLimit::new(1);
+        let mut is_told = false;
         loop {
             let accepted = tokio::select! {
                 accepted = self.socket.accept() => accepted,
+                () = tokio::time::sleep(remaking::PAUSE) => {
+                    // The path of a server that ends is free for the next one.
+                    if !admin.is_draining() {
+                        self.remake(&mut is_told).await;
+                    }
+                    continue;
+                }
                 _ = &mut end => break,
             };
             let stream = match accepted {

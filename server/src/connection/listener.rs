@@ -5,6 +5,7 @@ pub(crate) mod binding;
 mod listeners;
 mod passed;
 mod places;
+pub(crate) mod remaking;
 pub(crate) mod socket_file;
 
 use std::io;

@@ -116,17 +116,19 @@ pub(super) fn bind(
         };
         let listener = match socket {
             Some(open) => open.written_as(endpoint),
-            None => bind_path(config, endpoint, path).map_err(|why| {
-                // Two spellings of a path may lead to one file.
-                let mut all = bound.listeners.iter().chain(open);
-                let own = all.find(|it| it.has_file_at(path));
-                let why = match (why, own) {
-                    (WhyNot::Taken, Some(own)) => WhyNot::OwnFile(own.endpoint().clone()),
-                    (why, _) => why,
-                };
-                let endpoint = (*endpoint).clone();
-                ListenError { endpoint, why }
-            })?,
+            None => bind_path(endpoint, path, config.unix_mode, config.listen_backlog).map_err(
+                |why| {
+                    // Two spellings of a path may lead to one file.
+                    let mut all = bound.listeners.iter().chain(open);
+                    let own = all.find(|it| it.has_file_at(path));
+                    let why = match (why, own) {
+                        (WhyNot::Taken, Some(own)) => WhyNot::OwnFile(own.endpoint().clone()),
+                        (why, _) => why,
+                    };
+                    let endpoint = (*endpoint).clone();
+                    ListenError { endpoint, why }
+                },
+            )?,
         };
         bound.listeners.push(listener);
     }
@@ -273,9 +275,14 @@ fn listen(
 }
 
 /// Makes the Unix socket of `endpoint` at `path`.
-fn bind_path(config: &Config, endpoint: &Endpoint, path: &Path) -> Result<Listener, WhyNot> {
-    let backlog = config.listen_backlog.into();
-    let (socket, file) = socket_file::bind(path, config.unix_mode, backlog)?;
+/// Binds a Unix socket.
+pub(super) fn bind_path(
+    endpoint: &Endpoint,
+    path: &Path,
+    mode: u32,
+    backlog: u16,
+) -> Result<Listener, WhyNot> {
+    let (socket, file) = socket_file::bind(path, mode, backlog.into())?;
     let endpoint = endpoint.clone();
     Ok(Listener::new(
         socket,

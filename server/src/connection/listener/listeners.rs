@@ -5,6 +5,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -14,7 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
-use super::binding::{Bound, ListenError, bind};
+use super::binding::{Bound, ListenError, WhyNot, bind, bind_path};
 use super::passed::{endpoints, listener_of, note_of};
 use super::socket_file::{GiveFileError, SocketFile};
 use super::{Listener, ListenerEnd, accept};
@@ -144,6 +145,44 @@ impl Listeners {
         self.is_loopback_only
             .store(are_loopback(&state.open), Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Whether the file of a Unix socket is gone on which connections are accepted.
+    pub(crate) fn lack_a_file(&self) -> bool {
+        let state = self.lock();
+        let is_accepting = matches!(state.accepting, Accepting::Yes { .. });
+        is_accepting && state.files().any(|file| file.path_if_gone().is_some())
+    }
+
+    /// Binds each Unix socket anew whose file is gone, and calls `tell` with its path and the outcome. Connections that wait
+    /// at the old socket are accepted.
+    pub(crate) fn remake_files(&self, mut tell: impl FnMut(&Path, Result<(), WhyNot>)) {
+        let mut state = self.lock();
+        let _runtime = self.runtime.enter();
+        let State {
+            open,
+            accepting,
+            unix_mode,
+            backlog,
+            ..
+        } = &mut *state;
+        if !matches!(accepting, Accepting::Yes { .. }) {
+            return;
+        }
+        for it in open {
+            let file = it.listener.socket.file.as_ref();
+            let Some(path) = file.and_then(SocketFile::path_if_gone) else {
+                continue;
+            };
+            let path = path.to_owned();
+            let wanted = &it.listener.wanted;
+            let bound = bind_path(wanted, &path, *unix_mode, *backlog).map(|listener| {
+                let mut next = OpenListener::of(listener);
+                accepting.begin(&mut next, &self.runtime);
+                std::mem::replace(it, next).end(ListenerEnd::WhenEmpty);
+            });
+            tell(&path, bound);
+        }
     }
 
     /// The sockets, for another process that is to take the place of this one.

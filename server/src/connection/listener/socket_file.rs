@@ -113,6 +113,13 @@ impl SocketFile {
         given.map_err(|error| fault(error.into()))
     }
 
+    /// Its path, if nothing lies there any more and the file is this process's.
+    pub(crate) fn path_if_gone(&self) -> Option<&Path> {
+        let found = fs::symlink_metadata(&self.path);
+        let is_gone = found.is_err_and(|error| error.kind() == ErrorKind::NotFound);
+        (is_gone && !self.is_left()).then_some(&self.path)
+    }
+
     /// Whether it is what lies at `path`.
     pub(super) fn is_at(&self, path: &Path) -> bool {
         let found = fs::symlink_metadata(path);
