@@ -240,10 +240,11 @@ fn reload_says_what_waits_for_a_restart_what_is_not_applied_and_what_is_drained(
     let config = site.write("config.toml", "");
     let server = Server::start(&site);
 
-    let changed = "pid_file = \"wshd.pid\"\nstage_dir = \"staged\"\n";
+    // The server goes on at the socket that it has, and is found there.
+    let changed = "pid_file = \"wshd.pid\"\nadmin_socket = \"other.sock\"\n";
     fs::write(&config, changed).expect("it is there");
     let waits =
-        "changed in the configuration, and applies after a restart: `stage_dir`, `pid_file`\n";
+        "changed in the configuration, and applies after a restart: `admin_socket`, `pid_file`\n";
     // Each time, as long as they wait.
     for _ in 0..2 {
         assert!(done(&site, &["reload"]).ends_with(waits));
@@ -251,7 +252,7 @@ fn reload_says_what_waits_for_a_restart_what_is_not_applied_and_what_is_drained(
     let answer = json(&site, &["reload"]);
     assert_eq!(
         answer["wait_for_restart"],
-        serde_json::json!(["stage_dir", "pid_file"])
+        serde_json::json!(["admin_socket", "pid_file"])
     );
     let logged = ["applies after a restart", "key=\"pid_file\""];
     eventually("the log says it each time", || {

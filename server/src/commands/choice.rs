@@ -33,7 +33,13 @@ pub(super) fn choose(choice: &ServerChoice) -> Result<Client, Choosing> {
     if let Some(AdminSocket::At(path)) = config.as_ref().map(|it| &it.admin_socket)
         && choice.port.is_none()
     {
-        return Ok(Client::new(path));
+        let named = Client::new(path);
+        let file = config.as_ref().and_then(|it| it.file.as_deref());
+        // A server that was started with another `admin_socket` goes on with that.
+        return Ok(match named.get("/status") {
+            Err(NoAnswer::NoServer { .. }) => file.and_then(chosen_by_file).unwrap_or(named),
+            _ => named,
+        });
     }
     let mut found = Vec::new();
     let mut refused = None;
@@ -62,6 +68,27 @@ pub(super) fn choose(choice: &ServerChoice) -> Result<Client, Choosing> {
             false => "no server of this user runs; `--socket PATH` names the admin socket of another one".to_owned(),
         })),
         (_, _) => Err(Choosing::Several(several(&found))),
+    }
+}
+
+/// The one server with this configuration file whose admin socket has a path of its own choice.
+fn chosen_by_file(file: &Path) -> Option<Client> {
+    let wanted = ServerChoice {
+        config: Some(file.to_owned()),
+        ..ServerChoice::default()
+    };
+    let sockets = place::candidates().into_iter().flatten();
+    let mut found: Vec<_> = sockets
+        .filter_map(|socket| {
+            let client = Client::new(&socket);
+            let status = client.get("/status").ok()?;
+            is_meant(&status, &wanted).then_some((client, status))
+        })
+        .collect();
+    leave_out_the_replaced(&mut found);
+    match found.len() {
+        1 => found.pop().map(|(client, _)| client),
+        _ => None,
     }
 }
 
