@@ -1,5 +1,7 @@
 //! Reads the values that are lists: `listen`, `hosts` and `origins`; and texts that are like an entry of one.
 
+use std::net::Ipv6Addr;
+
 use toml::de::{DeArray, DeValue};
 
 use super::authority::Authority;
@@ -79,6 +81,10 @@ pub(super) fn mode(reader: &mut Reader<'_>, entry: FileEntry<'_>) -> Option<u32>
 
 /// A name of one host, without a port.
 pub(super) fn one_host(text: &str) -> Option<String> {
+    // A target has such an address in brackets (RFC 3986 §3.2.2).
+    if text.parse::<Ipv6Addr>().is_ok() {
+        return Some(format!("[{text}]"));
+    }
     (is_host(text) && !text.starts_with("*.")).then(|| text.to_owned())
 }
 

@@ -198,6 +198,10 @@ fn the_validation_host_has_pywebsockets_letter_and_the_version_its_long_name_onl
     assert_eq!(config.validation_host.as_deref(), Some("example.com"));
     assert_eq!(config.validation_port, Some(80));
     assert_eq!(config.listen_backlog, 5);
+    for address in ["::1", "[::1]"] {
+        let config = Start::new().read(&["-V", address]);
+        assert_eq!(config.validation_host.as_deref(), Some("[::1]"));
+    }
 
     let version = format!("wshd {}\n", env!("CARGO_PKG_VERSION"));
     assert_eq!(usage_error(&["--version"]), version);
