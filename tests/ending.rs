@@ -1,5 +1,7 @@
 //! How a session ends in the middle of a message, with letters waiting, or while its handler is slow.
 
+use std::io::Write;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::harness::client::Raw;
@@ -163,4 +165,44 @@ fn a_handler_that_takes_its_time_after_the_end_holds_neither_socket_nor_place() 
     server.line(&["stopping"]);
     server.signal("TERM");
     server.wait(Duration::from_secs(5));
+}
+
+#[test]
+fn a_message_is_answered_before_most_of_the_sessions_that_closed_before_it_came() {
+    const SESSIONS: usize = 400;
+    const FIRST: usize = SESSIONS * 9 / 10;
+    let site = Site::empty();
+    let bytes = compile("tests/fixtures/c/ends.c", &[]);
+    site.add_bytes(&bytes, "ends_wsh.so");
+    // With one worker all go through the same queue.
+    let server = Server::builder(&site).within(on_one_processor()).start();
+    let mut other = server.connect("/ends");
+    let mut writer = other.raw_writer();
+    let mut peers: Vec<_> = (0..SESSIONS).map(|_| Raw::open(&server, "/ends")).collect();
+
+    server.signal("STOP");
+    let (first, last) = peers.split_at_mut(FIRST);
+    let close = frame(0x88, &1000u16.to_be_bytes());
+    first.iter_mut().for_each(|peer| peer.send(&close));
+    writer.write_all(&frame(0x81, b"over")).expect("asking");
+    last.iter_mut().for_each(|peer| peer.send(&close));
+    server.signal("CONT");
+
+    let over = count_of(&other.text());
+    assert!(over < FIRST / 2, "{over} had ended");
+    assert!(peers.iter_mut().all(|peer| peer.close_code() == 1000));
+    eventually("all have ended", || {
+        count_of(&other.ask("over")) == SESSIONS
+    });
+}
+
+/// A command that has what follows it run on the first processor that there is.
+fn on_one_processor() -> Command {
+    let status = std::fs::read_to_string("/proc/self/status").expect("/proc");
+    let mut allowed = status.split("Cpus_allowed_list:").skip(1);
+    let allowed = allowed.next().map(str::trim_start);
+    let first = allowed.and_then(|it| it.split(|it: char| !it.is_ascii_digit()).next());
+    let mut command = Command::new("taskset");
+    command.args(["-c", first.expect("a processor")]);
+    command
 }

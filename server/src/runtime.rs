@@ -10,6 +10,7 @@
 //! more than a short callback itself, and its threads are not limited in number.
 
 pub(crate) mod memory;
+pub(crate) mod pacer;
 pub(crate) mod reserve;
 pub(crate) mod wakes;
 pub(crate) mod workers;

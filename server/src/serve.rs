@@ -293,6 +293,8 @@ impl Serving {
         memory_limit::start(self.server.clone(), self.shared.clone(), give_back);
         let shared = self.shared.clone();
         tokio::spawn(async move { shared.timer_wheel.run(&shared.sessions).await });
+        let shared = self.shared.clone();
+        tokio::spawn(async move { shared.ends.run(workers).await });
         let sessions = self.shared.sessions.clone();
         tokio::spawn(async move { sessions.run_alarms().await });
         let (alive, mut ended) = mpsc::channel(1);

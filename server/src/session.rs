@@ -13,6 +13,7 @@ mod letters;
 mod liveness;
 mod log_lines;
 mod migration;
+mod paced_end;
 mod rate;
 mod receive;
 mod teardown;
@@ -107,11 +108,17 @@ pub(crate) struct UnusualNames {
     pub(crate) user: Option<Box<str>>,
 }
 
-/// What the handler knows of the end of its session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What the handler knows of the end of its session. The variants are in the order in which they can follow one another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum HandlerEnd {
-    /// Nothing.
+    /// Nothing, and there was no reason to call it.
     Untold,
+    /// Nothing. Too many sessions end, so that it has to wait until it is called.
+    Refused,
+    /// What `Refused` says; the session is in the queue of those that wait.
+    Waits,
+    /// It may be called, and is asked about the peer's Close or told of the end.
+    Called,
     /// `closed` is to run as soon as the handler's callbacks may run again.
     Due,
     /// `closed` has run.
@@ -208,8 +215,8 @@ impl Session {
         // The task was woken, most likely by input. Receiving where there is none costs no system call.
         let mut may_receive = true;
         for _ in 0..TURNS_PER_POLL {
-            if self.is_over() {
-                return Poll::Ready(());
+            if self.state().is_over() {
+                return self.poll_over(cx);
             }
             if may_receive || self.has_work() {
                 if self.is_throttled(cx) && self.state().may_send() {
@@ -400,11 +407,6 @@ impl Session {
     #[inline]
     fn state(&self) -> ClosingState {
         self.conn.controls.closing.state()
-    }
-
-    /// Whether the connection is over and everything that follows from its end is done.
-    fn is_over(&self) -> bool {
-        self.state().is_over() && !self.conn.controls.closing.has_actions()
     }
 
     fn controls(&mut self) -> &mut Controls {

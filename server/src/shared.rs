@@ -22,6 +22,7 @@ use crate::metrics::Meters;
 use crate::process::clock::Moment;
 use crate::process::machine;
 use crate::process::thread_pool::ThreadPool;
+use crate::runtime::pacer::Pacer;
 use crate::runtime::wakes;
 use crate::runtime::workers::Workers;
 use crate::sessions::descriptors::Descriptors;
@@ -47,6 +48,8 @@ pub(crate) struct Shared {
     pub(crate) meters: Arc<Meters>,
     /// Wakes sessions for their deadlines.
     pub(crate) timer_wheel: Arc<TimerWheel>,
+    /// Spreads the ends of sessions.
+    pub(crate) ends: Pacer,
     /// The memory that compression contexts may take.
     pub(crate) deflate_budget: Arc<Budget>,
     /// What sessions hold of messages that are incomplete or not sent.
@@ -81,6 +84,7 @@ impl Shared {
             workers,
             meters: Arc::default(),
             timer_wheel: TimerWheel::new(),
+            ends: Pacer::default(),
             deflate_budget: Budget::new(now.limits.deflate_contexts_bytes_max),
             held_memory: Arc::new(HeldMemory::new(held_bytes_max(&now))),
             overload: Arc::default(),

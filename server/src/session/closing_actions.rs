@@ -12,7 +12,7 @@ use crate::border::calls::CallbackOutcome;
 use crate::buffers::pool::Buffer;
 use crate::sessions::cause::Cause;
 use crate::ws::close::{self, CloseBody};
-use crate::ws::closing::{ClosingAction, ClosingEvent};
+use crate::ws::closing::{ClosingAction, ClosingEvent, ClosingHandshake};
 use crate::ws::violation::Violation;
 
 impl Session {
@@ -34,7 +34,13 @@ impl Session {
 
     #[cold]
     fn act_now(&mut self) {
-        while let Some(action) = self.controls().closing.next_action() {
+        let has_waited = self.handler_end == HandlerEnd::Waits;
+        let may_call = !self.conn.controls.closing.has_call() || self.may_end();
+        let next = match may_call {
+            true => ClosingHandshake::next_action,
+            false => ClosingHandshake::next_without_call,
+        };
+        while let Some(action) = next(&mut self.controls().closing) {
             match action {
                 ClosingAction::TellHandler => self.note_end(),
                 ClosingAction::SkipMessages => self.decoder.skip_messages(),
@@ -47,6 +53,10 @@ impl Session {
                 ClosingAction::AskHandler => self.ask_handler(),
             }
         }
+        if has_waited && may_call && !self.state().is_over() {
+            // The wait for other sessions takes nothing of the time that peer and handler have.
+            self.deadlines.start_closing(&self.conn.controls);
+        }
     }
 
     /// Takes the peer's Close: the first of the two, or the answer to ours.
@@ -54,7 +64,7 @@ impl Session {
         match close::parse(body) {
             Ok((code, reason)) => {
                 // Once the handler knows of the end, the peer's words change nothing.
-                if self.handler_end == HandlerEnd::Untold {
+                if self.handler_end < HandlerEnd::Due {
                     let reason = reason.to_owned();
                     self.their_close = Some(Box::new(CloseBody { code, reason }));
                 }

@@ -192,6 +192,9 @@ impl Session {
     /// Ready when something may be due. `is_open` says that neither side closes.
     #[inline(never)]
     pub(super) fn poll_deadlines(&mut self, cx: &mut Context<'_>, is_open: bool) -> Poll<()> {
+        if !is_open {
+            self.wait_to_end(cx);
+        }
         let (facts, also) = (
             self.facts(),
             self.rate_due().into_iter().chain(self.idle_due()).min(),

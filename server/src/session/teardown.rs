@@ -107,7 +107,7 @@ impl Drop for Session {
         if self.teardown == Teardown::Connected {
             self.count_end();
         }
-        if self.handler_end != HandlerEnd::Untold || !self.owner.has_instance() {
+        if self.handler_end >= HandlerEnd::Due || !self.owner.has_instance() {
             return;
         }
         let (session, handler) = (self.conn.id(), &self.owner.generation().handler);

@@ -156,11 +156,27 @@ impl ClosingHandshake {
         self.due != Actions::default()
     }
 
+    /// Whether a callback of the handler is due.
+    pub(crate) fn has_call(&self) -> bool {
+        ClosingAction::IN_ORDER
+            .into_iter()
+            .any(|it| it.is_call() && self.due.has(it))
+    }
+
     /// Takes the next action.
     pub(crate) fn next_action(&mut self) -> Option<ClosingAction> {
+        self.next_of(|_| true)
+    }
+
+    /// Takes the next action that calls no handler. The others stay due.
+    pub(crate) fn next_without_call(&mut self) -> Option<ClosingAction> {
+        self.next_of(|action| !action.is_call())
+    }
+
+    fn next_of(&mut self, is_wanted: impl Fn(ClosingAction) -> bool) -> Option<ClosingAction> {
         let next = ClosingAction::IN_ORDER
             .into_iter()
-            .find(|it| self.due.has(*it))?;
+            .find(|it| self.due.has(*it) && is_wanted(*it))?;
         self.due = self.due.without(next);
         Some(next)
     }
@@ -322,6 +338,11 @@ impl ClosingAction {
         ClosingAction::ShutDown,
         ClosingAction::AskHandler,
     ];
+
+    /// Whether the handler is called.
+    fn is_call(self) -> bool {
+        matches!(self, ClosingAction::TellHandler | ClosingAction::AskHandler)
+    }
 
     fn alone(self) -> Actions {
         Actions(1 << self as u8)

@@ -42,14 +42,17 @@ struct Model {
 
 /// Runs a script to the end, and panics if a promise breaks. Answers the last state.
 ///
-/// One byte is one event; its highest bit says whether what is due is done before the next one.
+/// One byte is one event. Its two highest bits say whether what is due is done before the next one, and whether callbacks
+/// wait even so.
 pub(crate) fn check(script: &[u8]) -> ClosingState {
     let (mut closing, mut session) = (ClosingHandshake::new(), Model::default());
     for byte in script {
-        let event = EVENTS[usize::from(byte & 0x7f) % EVENTS.len()];
+        let event = EVENTS[usize::from(byte & 0x3f) % EVENTS.len()];
         session.advance(&mut closing, event);
-        if byte & 0x80 == 0 {
-            session.act(&mut closing);
+        match byte >> 6 {
+            0 => session.act(&mut closing),
+            1 => session.act_without_calls(&mut closing),
+            _ => {}
         }
     }
     session.act(&mut closing);
@@ -111,36 +114,53 @@ impl Model {
     /// Does what is due.
     fn act(&mut self, closing: &mut ClosingHandshake) {
         while let Some(action) = closing.next_action() {
-            let state = closing.state();
-            match action {
-                ClosingAction::TellHandler => once(&mut self.was_told, action),
-                ClosingAction::SkipMessages => once(&mut self.skips, action),
-                ClosingAction::StartDeadline => self.has_deadline = true,
-                ClosingAction::DropInput => {
-                    assert!(!state.is_parsing(), "input is dropped in {state:?}");
-                    self.has_dropped_input = true;
-                }
-                ClosingAction::ShutDown => {
-                    assert_eq!(self.frames, 1, "shut before our Close frame");
-                    once(&mut self.is_shut, action);
-                }
-                ClosingAction::AskHandler => {
-                    assert_eq!(
-                        state,
-                        ClosingState::PeerCloses,
-                        "there is nothing to answer"
-                    );
-                    once(&mut self.was_asked, action);
-                }
-            }
+            self.perform(action, closing.state());
         }
         assert!(!closing.has_actions());
         let state = closing.state();
-        let waits = !state.is_open() && !state.is_over();
-        assert!(!waits || self.has_deadline, "{state:?} has no deadline");
         // Callbacks run until the handler is told, and it is told when nothing of the peer reaches it.
         assert!(!(state.may_send() && self.was_told), "told in {state:?}");
         assert!(state.may_send() || state == ClosingState::WeClose || self.was_told);
+        self.check_state(state);
+    }
+
+    /// Does what is due, but for the callbacks, which wait.
+    fn act_without_calls(&mut self, closing: &mut ClosingHandshake) {
+        while let Some(action) = closing.next_without_call() {
+            self.perform(action, closing.state());
+        }
+        assert_eq!(closing.has_actions(), closing.has_call());
+        self.check_state(closing.state());
+    }
+
+    fn perform(&mut self, action: ClosingAction, state: ClosingState) {
+        match action {
+            ClosingAction::TellHandler => once(&mut self.was_told, action),
+            ClosingAction::SkipMessages => once(&mut self.skips, action),
+            ClosingAction::StartDeadline => self.has_deadline = true,
+            ClosingAction::DropInput => {
+                assert!(!state.is_parsing(), "input is dropped in {state:?}");
+                self.has_dropped_input = true;
+            }
+            ClosingAction::ShutDown => {
+                assert_eq!(self.frames, 1, "shut before our Close frame");
+                once(&mut self.is_shut, action);
+            }
+            ClosingAction::AskHandler => {
+                assert_eq!(
+                    state,
+                    ClosingState::PeerCloses,
+                    "there is nothing to answer"
+                );
+                once(&mut self.was_asked, action);
+            }
+        }
+    }
+
+    /// Checks what needs no callback.
+    fn check_state(&self, state: ClosingState) {
+        let waits = !state.is_open() && !state.is_over();
+        assert!(!waits || self.has_deadline, "{state:?} has no deadline");
         assert!(self.skips || state != ClosingState::Skipping);
         assert!(self.has_dropped_input || !state.is_flushing());
     }
