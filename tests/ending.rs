@@ -1,13 +1,13 @@
 //! How a session ends in the middle of a message, with letters waiting, or while its handler is slow.
 
 use std::io::Write;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::harness::client::Raw;
 use crate::harness::client_frame::frame;
 use crate::harness::compile::compile;
 use crate::harness::eventually;
+use crate::harness::limits::on_one_processor;
 use crate::harness::server::Server;
 use crate::harness::site::Site;
 
@@ -194,15 +194,4 @@ fn a_message_is_answered_before_most_of_the_sessions_that_closed_before_it_came(
     eventually("all have ended", || {
         count_of(&other.ask("over")) == SESSIONS
     });
-}
-
-/// A command that has what follows it run on the first processor that there is.
-fn on_one_processor() -> Command {
-    let status = std::fs::read_to_string("/proc/self/status").expect("/proc");
-    let mut allowed = status.split("Cpus_allowed_list:").skip(1);
-    let allowed = allowed.next().map(str::trim_start);
-    let first = allowed.and_then(|it| it.split(|it: char| !it.is_ascii_digit()).next());
-    let mut command = Command::new("taskset");
-    command.args(["-c", first.expect("a processor")]);
-    command
 }

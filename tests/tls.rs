@@ -14,6 +14,7 @@ use rustls::version::{TLS12, TLS13};
 use tungstenite::Message;
 
 use crate::harness::certificates::Authority;
+use crate::harness::limits::on_one_processor;
 use crate::harness::server::{Server, opening, status_of};
 use crate::harness::site::Site;
 use crate::harness::tls::{Tls, TlsClient, TlsSocket};
@@ -200,6 +201,45 @@ fn silent_clients_delay_no_handshake() {
         );
         assert!(half < Duration::from_millis(100) * patience(), "{half:?}");
     }
+}
+
+#[test]
+fn a_message_is_answered_before_most_of_the_handshakes_that_began_before_it_came() {
+    const PEERS: usize = 400;
+    let site = Site::with(&["echo_wsh"]);
+    let tls = Tls::new(&site);
+    // With one worker all go through the same queue.
+    let server = tls.builder(&site).within(on_one_processor()).start();
+    let mut echo = tls.client().connect(&server, "/echo");
+    let hello = tls.client().hello();
+
+    // Clients that the system lets run late count too many answers, so one time of a few has to show it.
+    let is_early = (0..10).any(|_| {
+        let mut peers: Vec<TcpStream> = (0..PEERS).map(|_| server.raw()).collect();
+        // The others are accepted when this one is.
+        drop(tls.client().connect(&server, "/echo"));
+        server.signal("STOP");
+        let (first, last) = peers.split_at_mut(PEERS * 9 / 10);
+        let say_hello = |peer: &mut TcpStream| peer.write_all(&hello).expect("a hello");
+        first.iter_mut().for_each(say_hello);
+        echo.send("still here?");
+        last.iter_mut().for_each(say_hello);
+        server.signal("CONT");
+
+        assert_eq!(echo.text(), "still here?");
+        let is_answered = |peer: &&TcpStream| {
+            peer.set_nonblocking(true).expect("no waiting");
+            peer.peek(&mut [0]).is_ok()
+        };
+        let answered = peers.iter().filter(is_answered).count();
+        for peer in &peers {
+            peer.set_nonblocking(false).expect("waiting");
+            assert_eq!(peer.peek(&mut [0]).expect("an answer"), 1);
+        }
+        answered < PEERS / 2
+    });
+
+    assert!(is_early, "it waits for the handshakes");
 }
 
 /// Runs `openssl s_client` with `input`, and returns what it prints.

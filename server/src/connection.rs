@@ -279,7 +279,12 @@ fn turn_away(
                 false => {
                     let limits = server.config.load().limits.clone();
                     // A server that is full lives, and a supervisor that asks must not start it anew.
-                    let probe = health::probe_of_refused(&mut transport, Vec::new(), &limits);
+                    let probe = health::probe_of_refused(
+                        &mut transport,
+                        Vec::new(),
+                        &limits,
+                        &server.tls_handshakes,
+                    );
                     let (reply, is_head) = match server.stopping.unless_begun(probe).await.flatten()
                     {
                         Some((answer, is_head)) => (Reply::Health(answer), is_head),

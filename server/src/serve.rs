@@ -185,6 +185,7 @@ impl Serving {
             meters: shared.meters.clone(),
             config,
             tls,
+            tls_handshakes: shared.tls_handshakes.clone(),
             admission: Admission::new(shared.descriptors.clone(), shared.meters.clone()),
             readiness: shared.readiness.clone(),
             overload: shared.overload.clone(),
@@ -293,8 +294,7 @@ impl Serving {
         memory_limit::start(self.server.clone(), self.shared.clone(), give_back);
         let shared = self.shared.clone();
         tokio::spawn(async move { shared.timer_wheel.run(&shared.sessions).await });
-        let shared = self.shared.clone();
-        tokio::spawn(async move { shared.ends.run(workers).await });
+        self.shared.run_pacers(workers);
         let sessions = self.shared.sessions.clone();
         tokio::spawn(async move { sessions.run_alarms().await });
         let (alive, mut ended) = mpsc::channel(1);

@@ -23,6 +23,17 @@ pub(crate) fn bound(builder: Builder) -> Builder {
     builder.within(setpriv)
 }
 
+/// A command that has what follows it run on the first processor that there is.
+pub(crate) fn on_one_processor() -> Command {
+    let status = fs::read_to_string("/proc/self/status").expect("/proc");
+    let mut allowed = status.split("Cpus_allowed_list:").skip(1);
+    let allowed = allowed.next().map(str::trim_start);
+    let first = allowed.and_then(|it| it.split(|it: char| !it.is_ascii_digit()).next());
+    let mut command = Command::new("taskset");
+    command.args(["-c", first.expect("a processor")]);
+    command
+}
+
 /// A bound server without free descriptors.
 pub(crate) struct WithoutDescriptors {
     pid: i32,

@@ -126,6 +126,15 @@ impl TlsClient {
         TlsClient { config, ..self }
     }
 
+    /// The first bytes of a handshake.
+    pub(crate) fn hello(&self) -> Vec<u8> {
+        let name = ServerName::try_from(self.name).expect("a name");
+        let mut connection = ClientConnection::new(self.config.clone(), name).expect("a client");
+        let mut hello = Vec::new();
+        connection.write_tls(&mut hello).expect("a hello");
+        hello
+    }
+
     /// Connects and completes the handshake.
     pub(crate) fn try_open(&self, port: u16) -> std::io::Result<TlsSocket> {
         self.over(TcpStream::connect(("127.0.0.1", port))?)

@@ -10,6 +10,7 @@ use crate::buffers::event_buffers::EventBuffers;
 use crate::config::Limits;
 use crate::connection::reply::Reply;
 use crate::http::head::{Head, first_bytes};
+use crate::runtime::pacer::Pacer;
 use crate::transport::Transport;
 use crate::transport::tls::HandshakeFault;
 
@@ -87,12 +88,18 @@ pub(super) async fn read(
     received: &mut Vec<u8>,
     limits: &Limits,
     deadline: HeadDeadline,
+    tls_handshakes: &Pacer,
 ) -> Result<usize, Unread> {
     // One timer for both, which takes memory of each connection that waits.
     let mut over = pin!(sleep_until(deadline.after(received.len()).into()));
     if let Transport::Tls(tls) = transport {
         // In a box, so that it takes no memory of connections that only read.
-        let handshake = Box::pin(tls.handshake(received));
+        let handshake = Box::pin(async {
+            tls.hear().await?;
+            // The key is used next, which takes up to a millisecond.
+            tls_handshakes.begin().await;
+            tls.handshake(received).await
+        });
         tokio::select! {
             biased;
             completed = handshake => completed.map_err(Unread::NoTls)?,

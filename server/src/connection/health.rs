@@ -13,6 +13,7 @@ use super::request::HttpRequest;
 use super::retry_after::retry_after;
 use crate::config::Limits;
 use crate::http::response::ResponseHead;
+use crate::runtime::pacer::Pacer;
 use crate::shared::readiness::Readiness;
 use crate::transport::Transport;
 
@@ -87,12 +88,14 @@ pub(super) async fn probe_of_refused(
     transport: &mut Transport,
     mut received: Vec<u8>,
     limits: &Limits,
+    tls_handshakes: &Pacer,
 ) -> Option<(HealthAnswer, bool)> {
     let end = match head_reader::end(&received, 0, limits).ok()? {
         Some(end) => end,
         None => {
             let deadline = HeadDeadline::of(Instant::now(), limits);
-            let read = head_reader::read(transport, &mut received, limits, deadline);
+            let read =
+                head_reader::read(transport, &mut received, limits, deadline, tls_handshakes);
             timeout(PROBE_TIMEOUT, read).await.ok()?.ok()?
         }
     };

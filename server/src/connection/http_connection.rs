@@ -277,7 +277,12 @@ impl HttpConnection {
         }
         let received = std::mem::take(&mut self.received);
         let network = self.network();
-        let probe = health::probe_of_refused(&mut self.transport, received, &self.limits);
+        let probe = health::probe_of_refused(
+            &mut self.transport,
+            received,
+            &self.limits,
+            &self.server.tls_handshakes,
+        );
         let probe = self.server.stopping.unless_begun(probe);
         match self.server.admission.unless_evicted(network, probe).await {
             Some(Some(Some((answer, is_head)))) => {
@@ -296,9 +301,10 @@ impl HttpConnection {
         let mut entry = unjudged.enter(self.network(), Some(permit));
         let deadline = HeadDeadline::of(self.began, &self.limits);
         let (transport, received) = (&mut self.transport, &mut self.received);
+        let pacer = &*self.server.tls_handshakes;
         let read = tokio::select! {
             biased;
-            read = head_reader::read(transport, received, &self.limits, deadline) => read,
+            read = head_reader::read(transport, received, &self.limits, deadline, pacer) => read,
             () = entry.evicted() => return NextStep::Close,
             () = self.server.stopping.begun_for(head_reader::time_at_stop(&self.limits)) => {
                 Err(Unread::Stopped)

@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::engine::node::Node;
 use crate::metrics::Meters;
 use crate::router::Router;
+use crate::runtime::pacer::Pacer;
 use crate::sessions::peer::Peer;
 use crate::sessions::registry::Registry;
 use crate::shared::overload::Overload;
@@ -32,6 +33,8 @@ pub(crate) struct Server {
     pub(crate) meters: Arc<Meters>,
     /// What TLS listeners offer.
     pub(crate) tls: Arc<TlsSettings>,
+    /// Spreads the handshakes of TLS.
+    pub(crate) tls_handshakes: Arc<Pacer>,
     pub(crate) admission: Admission,
     /// Whether new clients should come here.
     pub(crate) readiness: Arc<ServerReadiness>,

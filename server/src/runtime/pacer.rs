@@ -16,8 +16,12 @@ use crate::process::clock::Moment;
 use crate::runtime::wakes;
 
 /// Says which tasks may begin with their dear work.
-#[derive(Debug, Default)]
-pub(crate) struct Pacer(Mutex<Queue>);
+#[derive(Debug)]
+pub(crate) struct Pacer {
+    /// How many tasks begin in a round for each worker that carries messages.
+    each_worker: usize,
+    queue: Mutex<Queue>,
+}
 
 #[derive(Debug, Default)]
 struct Queue {
@@ -29,11 +33,40 @@ struct Queue {
     left: usize,
     /// How many tasks go on in a round; 0 before there are rounds.
     each_round: usize,
+    last_id: u64,
     /// Begins the next round, if none is under way.
     rests: Option<Waker>,
 }
 
 impl Pacer {
+    /// A pacer that lets every task begin until it [runs](Self::run).
+    pub(crate) fn new(each_worker: usize) -> Pacer {
+        Pacer {
+            each_worker,
+            queue: Mutex::default(),
+        }
+    }
+
+    /// Waits until the calling task may begin. A pacer has callers of this, or such that [wait](Self::wait) by ids of their
+    /// own.
+    pub(crate) async fn begin(&self) {
+        if self.may_begin() {
+            return;
+        }
+        let mut place = None;
+        poll_fn(|cx| match place {
+            Some(id) if self.has_come(id) => Poll::Ready(()),
+            Some(_) => Poll::Pending,
+            None => {
+                let id = self.lock().next_id();
+                place = Some(id);
+                self.wait(id, cx.waker());
+                Poll::Pending
+            }
+        })
+        .await;
+    }
+
     /// Whether the calling task may begin at once. Otherwise it [waits](Self::wait).
     pub(crate) fn may_begin(&self) -> bool {
         self.lock().may_begin(Moment::recent())
@@ -52,9 +85,9 @@ impl Pacer {
         !self.lock().ids.contains(&id)
     }
 
-    /// Lets waiting tasks go on, for as long as the server runs. Until this is called, every task may begin.
+    /// Lets waiting tasks go on, for as long as the server runs.
     pub(crate) async fn run(&self, workers: usize) {
-        self.lock().each_round = workers * EACH_WORKER;
+        self.lock().each_round = workers * self.each_worker;
         let mut going_on = Vec::new();
         poll_fn(|cx| {
             wakes::note_resumed(cx);
@@ -69,7 +102,7 @@ impl Pacer {
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -88,6 +121,11 @@ impl Queue {
         let may = self.left > 0;
         self.left -= usize::from(may);
         may
+    }
+
+    fn next_id(&mut self) -> u64 {
+        self.last_id += 1;
+        self.last_id
     }
 
     /// Returns the task of the rounds, if it has to be woken.
@@ -113,9 +151,6 @@ impl Queue {
         }
     }
 }
-
-/// How many tasks begin in a round for each worker that carries messages. The end of a session takes some 20 µs.
-const EACH_WORKER: usize = 8;
 
 #[cfg(test)]
 mod tests;

@@ -26,6 +26,14 @@ fn queue(each_round: usize) -> Queue {
     }
 }
 
+/// A pacer of which the test makes the rounds.
+fn pacer(each_round: usize) -> Pacer {
+    Pacer {
+        queue: Mutex::new(queue(each_round)),
+        ..Pacer::new(1)
+    }
+}
+
 /// The next round, and how many go on in it.
 fn round(queue: &mut Queue) -> usize {
     let mut going_on = Vec::new();
@@ -49,7 +57,7 @@ fn a_few_begin_at_once_in_each_millisecond_and_none_before_one_that_waits() {
 
 #[test]
 fn those_that_wait_go_on_in_their_order_a_few_in_each_round() {
-    let pacer = Pacer(Mutex::new(queue(3)));
+    let pacer = pacer(3);
     let ids = [5, 1, 9, 2, 8, 3, 4];
     // Only the first call of each has an effect.
     ids.iter()
@@ -88,7 +96,7 @@ fn the_task_of_the_rounds_is_woken_once_by_the_first_that_waits() {
 
 #[test]
 fn every_task_may_begin_where_there_are_no_rounds() {
-    let pacer = Pacer::default();
+    let pacer = Pacer::new(1);
 
     assert!((0..100).all(|_| pacer.may_begin()));
 }
@@ -96,7 +104,7 @@ fn every_task_may_begin_where_there_are_no_rounds() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn all_tasks_of_a_crowd_go_on_also_when_some_of_them_are_dropped() {
     const TASKS: u64 = 2_000;
-    let pacer = Arc::new(Pacer::default());
+    let pacer = Arc::new(Pacer::new(8));
     let rounds = pacer.clone();
     tokio::spawn(async move { rounds.run(1).await });
     while pacer.lock().rests.is_none() {
@@ -123,4 +131,24 @@ async fn all_tasks_of_a_crowd_go_on_also_when_some_of_them_are_dropped() {
             _ => task.await.expect("it is not aborted"),
         }
     }
+}
+
+#[tokio::test]
+async fn the_one_that_awaits_its_beginning_goes_on_in_its_round() {
+    let pacer = pacer(1);
+    pacer.begin().await;
+    let mut cx = std::task::Context::from_waker(Waker::noop());
+    // Of a millisecond that goes on.
+    pacer.wait(u64::MAX, Waker::noop());
+    let (mut first, mut second) = (std::pin::pin!(pacer.begin()), std::pin::pin!(pacer.begin()));
+    let mut come =
+        || [first.as_mut().poll(&mut cx), second.as_mut().poll(&mut cx)].map(|it| it.is_ready());
+
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        seen.push(come());
+        round(&mut pacer.lock());
+    }
+
+    assert_eq!(seen, [[false, false], [false, false], [true, false]]);
 }

@@ -32,11 +32,17 @@ enum Progress {
 }
 
 impl TlsStream {
+    /// Waits for the first bytes of the peer.
+    pub(crate) async fn hear(&mut self) -> Result<(), HandshakeFault> {
+        match self.incoming.is_empty() {
+            true => self.receive_more().await,
+            false => Ok(()),
+        }
+    }
+
     /// Completes the handshake. What the peer has sent behind it is put into `received`.
     pub(crate) async fn handshake(&mut self, received: &mut Vec<u8>) -> Result<(), HandshakeFault> {
-        if self.incoming.is_empty() {
-            self.receive_more().await?;
-        }
+        self.hear().await?;
         if self.incoming.first() != Some(&HANDSHAKE) {
             return Err(HandshakeFault::NotTls);
         }
