@@ -341,8 +341,8 @@ const HELPERS_LOST_MAX: u32 = 3;
 const QUIET: Duration = Duration::from_millis(25);
 /// How long a file that is written in place must have been left alone: such a writer may pause.
 const QUIET_IN_PLACE: Duration = Duration::from_millis(200);
-/// How long an absence must last to be a removal.
-const REMOVAL_DELAY: Duration = Duration::from_millis(500);
+/// How long an absence must last to be a removal. New clients get 404 within half a second of one.
+const REMOVAL_DELAY: Duration = Duration::from_millis(400);
 /// How long the rest of an incomplete file is waited for.
 const INCOMPLETE_DELAY: Duration = Duration::from_secs(1);
 

@@ -90,7 +90,7 @@ impl History {
             Observation::Absent => {
                 let since = *self.absent_since.get_or_insert(now);
                 (self.last_look, self.decided) = (Look::Nothing, None);
-                let is_removal = now - since >= ms(500);
+                let is_removal = now - since >= ms(400);
                 assert_eq!(*action == FileAction::Remove, is_removal, "a removal lasts");
             }
             Observation::Turn(turn) => {

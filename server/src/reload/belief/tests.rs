@@ -133,7 +133,7 @@ const TABLE: &[(&str, [&str; 6])] = &[
     ("other bytes",   ["open: change",          "open: change",          "open: change",          "open: change",          "open: change",       "open: change"]),
     ("barred",        ["barred",                "barred",                "barred",                "barred",                "barred",             "barred"]),
     ("hidden",        ["hidden open",           "hidden made",           "hidden route",          "hidden retry+100",      "hidden open",        "hidden open"]),
-    ("absent",        ["missing-0: return+500", "missing-0: return+500", "missing-0: return+500", "missing-0: return+500", "missing-0: return+500", "missing-100: wait+400"]),
+    ("absent",        ["missing-0: return+400", "missing-0: return+400", "missing-0: return+400", "missing-0: return+400", "missing-0: return+400", "missing-100: wait+300"]),
     ("turn",          ["open: read",            "made",                  "route",                 "retry+100: wait+100",   "barred",             "missing-100"]),
     ("while loading", ["open",                  "made",                  "route",                 "retry+100: wait+100",   "barred",             "missing-100"]),
     ("while moving",  ["open: wait+50",         "made",                  "route",                 "retry+100: wait+100",   "barred",             "missing-100"]),
@@ -210,12 +210,12 @@ fn only_an_absence_that_lasts_is_a_removal() {
         file = after.0;
     };
 
-    see(Observation::Absent, 0, "missing-0: return+500");
-    see(Observation::Absent, 499, "missing-499: wait+1");
+    see(Observation::Absent, 0, "missing-0: return+400");
+    see(Observation::Absent, 399, "missing-399: wait+1");
     // An absence that was seen before has not lasted as far as is known.
-    see(Observation::Hidden, 500, "hidden open");
-    see(Observation::Absent, 600, "missing-0: return+500");
-    see(Observation::Absent, 1_100, "missing-500: remove");
+    see(Observation::Hidden, 400, "hidden open");
+    see(Observation::Absent, 600, "missing-0: return+400");
+    see(Observation::Absent, 1_000, "missing-400: remove");
 }
 
 #[test]

@@ -66,11 +66,8 @@ pub(crate) fn deleted(lab: &Lab, checks: &mut Checks) -> Result<()> {
         }
         talk.finish(&builds)?;
         checks.holds(
-            format!(
-                "{rounds} times 404 after {} at most, the half second included in which a file may come back",
-                ms(gone)
-            ),
-            gone < Duration::from_millis(1_000),
+            format!("{rounds} times 404 after {} at most", ms(gone)),
+            gone <= Duration::from_millis(500),
         );
         checks.holds(
             format!("put back, it serves after {} at most", ms(back)),
