@@ -130,11 +130,13 @@ fn every_test_of_abuse_has_its_row_and_what_holds_it_exists() {
     let mut numbers = Vec::new();
     for row in numbered {
         let cells: Vec<&str> = row.trim_end_matches(" |").split(" | ").collect();
-        let [number, _, criterion, _, result, held_by] = cells[..] else {
+        let [number, _, criterion, figure, result, held_by] = cells[..] else {
             panic!("{row}");
         };
         numbers.push(number.parse::<usize>().expect("a number"));
         assert!(!criterion.is_empty() && !result.is_empty(), "{row}");
+        // A test that is added has to be run once, as the page says.
+        assert!(figure != "–" && result != "not run", "{row}");
         for shown in held_by.split('`').skip(1).step_by(2) {
             assert!(
                 exists(shown),
