@@ -35,8 +35,7 @@ impl Environment {
     }
 
     /// Adds to `flags` what the variables decide. An empty variable decides nothing, and a variable whose
-    /// flag is given is not read.
-    /// Answers what is wrong with variables as well.
+    /// flag is given is not read. Returns what is wrong with variables, too.
     pub(super) fn below(&self, flags: Flags) -> (Flags, Vec<WrongVariable>) {
         let (mut flags, mut wrong) = (flags, Vec::new());
         for flag in settings::flags() {

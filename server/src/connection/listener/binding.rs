@@ -275,7 +275,6 @@ fn listen(
 }
 
 /// Makes the Unix socket of `endpoint` at `path`.
-/// Binds a Unix socket.
 pub(super) fn bind_path(
     endpoint: &Endpoint,
     path: &Path,
