@@ -35,6 +35,8 @@ impl Session {
     /// Ready when everything is done that follows at once from the end of the connection.
     #[cold]
     pub(super) fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // A session that is over before its first turn, since `open` has aborted it, has its 101 still to send.
+        self.controls().wire.flush();
         self.act();
         if !self.conn.controls.closing.has_actions() {
             return Poll::Ready(());
