@@ -14,6 +14,7 @@ use tempfile::TempDir;
 
 use crate::Result;
 use crate::artifacts::Artifacts;
+use crate::wire::{exchange, opening, status_of};
 
 /// A `wshd` that listens, with a site of its own. Its process is killed when this is dropped.
 #[derive(Debug)]
@@ -217,6 +218,12 @@ impl Server {
         let handler = format!("handler=\"{name}\"");
         self.line(&["handler loaded", &handler], START_TIMEOUT)?;
         Ok(())
+    }
+
+    /// The status that a handshake at this path gets.
+    pub(crate) fn handshake_status(&self, path: &str) -> Result<u16> {
+        let answer = exchange(self.port, opening(path, "").as_bytes())?;
+        Ok(status_of(&answer))
     }
 
     pub(crate) fn signal(&self, signal: Signal) -> Result<()> {

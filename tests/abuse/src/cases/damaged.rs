@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::time::{Duration, Instant};
 
-use crate::cases::files::{SOON, status};
+use crate::cases::files::SOON;
 use crate::checks::{Checks, Leaves, ms, under_attack_that_leaves};
 use crate::server::{Server, Setup};
 use crate::wire::Peer;
@@ -160,7 +160,7 @@ impl Old {
         self.asked[number] += 1;
         let answer = self.sessions[number].ask_text(&asked.to_string())?;
         let is_old = answer.starts_with(&format!("{asked} build-0001"));
-        Ok(is_old && status(server, &format!("/old{number}"))? == 101)
+        Ok(is_old && server.handshake_status(&format!("/old{number}"))? == 101)
     }
 }
 
@@ -208,7 +208,7 @@ fn odd_kinds(server: &Server, checks: &mut Checks) -> Result<()> {
     let took = began.elapsed();
     let mut serve = 0;
     for name in ["fifo", "folder", "dangling", "memory", "sparse"] {
-        serve += usize::from(status(server, &format!("/{name}"))? == 101);
+        serve += usize::from(server.handshake_status(&format!("/{name}"))? == 101);
         match name {
             "folder" => fs::remove_dir(place(name))?,
             _ => fs::remove_file(place(name))?,

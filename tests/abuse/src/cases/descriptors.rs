@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::checks::{Checks, ms, under_attack};
 use crate::server::{Server, Setup};
 use crate::swarm::{Came, Swarm};
-use crate::wire::{Peer, connect, exchange, opening, status_of};
+use crate::wire::{Peer, connect, opening};
 use crate::{Lab, Result};
 
 /// More clients than descriptors, who come back as long as they are refused.
@@ -47,7 +47,7 @@ pub(crate) fn run_out(lab: &Lab, checks: &mut Checks) -> Result<()> {
         drop(crowd);
         let freed = Instant::now();
         let within = loop {
-            let status = status_of(&exchange(server.port, opening("/echo", "").as_bytes())?);
+            let status = server.handshake_status("/echo")?;
             if status == 101 || freed.elapsed() > Duration::from_secs(5) {
                 break freed.elapsed();
             }

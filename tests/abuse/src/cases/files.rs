@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::cases::talk::Talk;
 use crate::checks::{Checks, Leaves, ms, under_attack_that_leaves};
 use crate::server::{Server, Setup};
-use crate::wire::{Peer, exchange, opening, status_of};
+use crate::wire::Peer;
 use crate::{Lab, Result};
 
 /// A file is written in place at 1 MiB a second.
@@ -85,11 +85,6 @@ fn start(lab: &Lab) -> Result<Server> {
         ..Setup::default()
     };
     Server::start(&lab.artifacts, &setup)
-}
-
-pub(crate) fn status(server: &Server, path: &str) -> Result<u16> {
-    let answer = exchange(server.port, opening(path, "").as_bytes())?;
-    Ok(status_of(&answer))
 }
 
 /// The build that a new session is answered by.

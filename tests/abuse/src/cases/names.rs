@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use crate::cases::files::status;
 use crate::checks::{Checks, under_attack};
 use crate::server::{Server, Setup};
 use crate::{Lab, Result};
@@ -24,12 +23,12 @@ pub(crate) fn of_files(lab: &Lab, checks: &mut Checks) -> Result<()> {
     for _ in 0..starts {
         server = server.restart(&lab.artifacts, &setup)?;
         for (_, path) in NAMES {
-            if status(&server, path)? != 101 {
+            if server.handshake_status(path)? != 101 {
                 otherwise.insert(path);
             }
         }
         for path in OTHERS {
-            if ![400, 404].contains(&status(&server, path)?) {
+            if ![400, 404].contains(&server.handshake_status(path)?) {
                 otherwise.insert(path);
             }
         }

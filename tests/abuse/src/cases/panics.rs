@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::checks::{Checks, Leaves, ms, under_attack_that_leaves};
 use crate::server::{Server, Setup};
-use crate::wire::{CLOSE, FIN, PING, PONG, Peer, TEXT, exchange, frame, opening, status_of};
+use crate::wire::{CLOSE, FIN, PING, PONG, Peer, TEXT, exchange, frame};
 use crate::{Lab, Result};
 
 /// A session panics in each callback in turn, beside sessions of the same handler and of another one.
@@ -81,10 +81,7 @@ fn breaker(server: &Server, checks: &mut Checks) -> Result<()> {
     }
     let broken = Instant::now();
     server.line(&["handler quarantined", "handler=breaks"], SOON)?;
-    let status = || -> Result<u16> {
-        let answer = exchange(server.port, opening("/breaks", "").as_bytes())?;
-        Ok(status_of(&answer))
-    };
+    let status = || server.handshake_status("/breaks");
     let refused = status()?;
     checks.holds(
         format!(
@@ -111,8 +108,7 @@ fn breaker(server: &Server, checks: &mut Checks) -> Result<()> {
 fn provoke(server: &Server, callback: &str, more: &str) -> Result<u16> {
     let path = format!("/panics?in={callback}{more}");
     if callback == "handshake" {
-        let answer = exchange(server.port, opening(&path, "").as_bytes())?;
-        return Ok(status_of(&answer));
+        return server.handshake_status(&path);
     }
     let mut peer = Peer::open(server.port, &path)?;
     let first = match callback {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::checks::{Checks, Leaves, ms, under_attack_that_leaves};
 use crate::server::{Server, Setup};
-use crate::wire::{FIN, Peer, TEXT, exchange, frame, opening, status_of};
+use crate::wire::{FIN, Peer, TEXT, frame};
 use crate::{Lab, Result};
 
 /// One callback loops, and then those of more sessions than there are threads to run them wait for ever.
@@ -55,10 +55,7 @@ pub(crate) fn never_returns(lab: &Lab, checks: &mut Checks) -> Result<()> {
             stuck.append(&mut sessions);
         }
         server.line(&["handler quarantined", "handler=waits"], SOON)?;
-        let status = || -> Result<u16> {
-            let answer = exchange(server.port, opening("/waits", "").as_bytes())?;
-            Ok(status_of(&answer))
-        };
+        let status = || server.handshake_status("/waits");
         let refused = status()?;
         let echo = std::fs::read(lab.artifacts.plugin("echo_wsh"))?;
         server.put("handlers/waits_wsh.so", &echo)?;

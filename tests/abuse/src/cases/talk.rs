@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use crate::Result;
 use crate::artifacts::Builds;
-use crate::cases::files::status;
 use crate::checks::Checks;
 use crate::server::Server;
 use crate::swarm::{AllFrames, Came, Swarm};
@@ -70,7 +69,7 @@ impl Talk {
     /// Talks until a new handshake gets this status. Returns how long that took.
     pub(crate) fn until_status(&mut self, server: &Server, wanted: u16) -> Result<Duration> {
         let began = Instant::now();
-        while status(server, "/ledger")? != wanted {
+        while server.handshake_status("/ledger")? != wanted {
             if began.elapsed() > SOON {
                 return Err(format!("no {wanted} after {SOON:?}").into());
             }
