@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use crate::checks::{Checks, mib};
 use crate::prober::Prober;
 use crate::server::{Server, Setup};
-use crate::swarm::{AllFrames, Came, Swarm};
-use crate::wire::{BINARY, CLOSE, FIN, PING, PONG, Peer, TEXT, frame};
+use crate::swarm::{AllFrames, Swarm};
+use crate::wire::{BINARY, CLOSE, FIN, Peer, TEXT, frame};
 use crate::{Lab, Result, quietly};
 
 /// Runs the load for so many minutes.
@@ -256,65 +256,31 @@ impl Load {
     }
 
     fn hear_ledger(&mut self, wait: Duration) -> Result<()> {
-        let (mut pings, mut faults) = (Vec::new(), Vec::new());
-        let (answered, frames) = (&mut self.answered, &mut self.ledger_frames);
-        let answers = &mut self.answers;
-        self.ledger.look(wait, |number, came| {
-            let Came::Bytes(bytes) = came else {
-                faults.push(format!("session {number} ends"));
-                return;
-            };
-            let taken = frames.take(number, bytes, |it| match it.opcode() {
-                PING => pings.push((number, it.payload)),
-                CLOSE => faults.push(format!("session {number} is closed with {}", it.code())),
-                _ => {
-                    let text = String::from_utf8_lossy(&it.payload).into_owned();
-                    let wanted = format!("{} build-", answered[number]);
-                    if !text.starts_with(&wanted) {
-                        faults.push(format!("`{text}` instead of `{wanted}`"));
-                    }
-                    answered[number] += 1;
-                    *answers += 1;
-                }
-            });
-            faults.extend(taken.err().map(|it| it.to_string()));
+        let (answered, answers) = (&mut self.answered, &mut self.answers);
+        let frames = &mut self.ledger_frames;
+        let faults = frames.hear(&mut self.ledger, wait, |number, payload| {
+            let text = String::from_utf8_lossy(payload);
+            let wanted = format!("{} build-", answered[number]);
+            answered[number] += 1;
+            *answers += 1;
+            (!text.starts_with(&wanted)).then(|| format!("`{text}` instead of `{wanted}`"))
         })?;
-        for (number, payload) in pings {
-            self.ledger.write(number, &frame(FIN | PONG, &payload))?;
-        }
         faults.into_iter().for_each(|it| self.fault(it));
         Ok(())
     }
 
     fn hear_fan(&mut self) -> Result<()> {
-        let (mut pings, mut faults) = (Vec::new(), Vec::new());
-        let (expected, frames, heard) = (&mut self.expected, &mut self.fan_frames, &mut self.heard);
-        self.fan.look(Duration::ZERO, |number, came| {
-            let Came::Bytes(bytes) = came else {
-                faults.push(format!("subscriber {number} ends"));
-                return;
-            };
-            let taken = frames.take(number, bytes, |it| match it.opcode() {
-                PING => pings.push((number, it.payload)),
-                CLOSE => faults.push(format!("subscriber {number} is closed with {}", it.code())),
-                _ => {
-                    let wanted = expected[number].to_be_bytes();
-                    if !it.payload.starts_with(&wanted) || it.payload.len() != 800 {
-                        faults.push(format!(
-                            "subscriber {number} misses publication {}",
-                            expected[number]
-                        ));
-                    }
-                    expected[number] += 1;
-                    *heard += 1;
-                }
-            });
-            faults.extend(taken.err().map(|it| it.to_string()));
+        let (expected, heard) = (&mut self.expected, &mut self.heard);
+        let frames = &mut self.fan_frames;
+        let faults = frames.hear(&mut self.fan, Duration::ZERO, |number, payload| {
+            let wanted = expected[number];
+            let is_next = payload.starts_with(&wanted.to_be_bytes()) && payload.len() == 800;
+            expected[number] += 1;
+            *heard += 1;
+            (!is_next).then(|| format!("session {number} misses publication {wanted}"))
         })?;
-        for (number, payload) in pings {
-            self.fan.write(number, &frame(FIN | PONG, &payload))?;
-        }
-        faults.into_iter().for_each(|it| self.fault(it));
+        let of_the_fan = faults.into_iter().map(|it| format!("a subscriber: {it}"));
+        of_the_fan.for_each(|it| self.fault(it));
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
 use crate::Result;
-use crate::wire::{Frames, Peer, connect, is_end, opening};
+use crate::wire::{CLOSE, FIN, Frames, PING, PONG, Peer, connect, frame, is_end, opening};
 
 /// Connections by their number. A connection that has ended keeps its number.
 pub(crate) struct Swarm {
@@ -174,7 +174,7 @@ impl Swarm {
     }
 }
 
-/// The frames of every connection of a swarm.
+/// The frames of every connection of a swarm, whose messages come in pieces.
 #[derive(Default)]
 pub(crate) struct AllFrames {
     frames: Vec<Frames>,
@@ -196,6 +196,32 @@ impl AllFrames {
             each(frame);
         }
         Ok(())
+    }
+
+    /// Hears the sessions of a swarm as `look` does, and answers their Pings. `fault_of` says what is wrong with a message of
+    /// a session. Returns that, and which sessions have ended.
+    pub(crate) fn hear(
+        &mut self,
+        swarm: &mut Swarm,
+        timeout: Duration,
+        mut fault_of: impl FnMut(usize, &[u8]) -> Option<String>,
+    ) -> Result<Vec<String>> {
+        let (mut pings, mut faults) = (Vec::new(), Vec::new());
+        swarm.look(timeout, |number, came| {
+            let Came::Bytes(bytes) = came else {
+                return faults.push(format!("session {number} ends"));
+            };
+            let taken = self.take(number, bytes, |it| match it.opcode() {
+                PING => pings.push((number, it.payload)),
+                CLOSE => faults.push(format!("session {number} is closed with {}", it.code())),
+                _ => faults.extend(fault_of(number, &it.payload)),
+            });
+            faults.extend(taken.err().map(|it| it.to_string()));
+        })?;
+        for (number, payload) in pings {
+            swarm.write(number, &frame(FIN | PONG, &payload))?;
+        }
+        Ok(faults)
     }
 }
 

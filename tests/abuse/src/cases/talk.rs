@@ -6,8 +6,8 @@ use crate::Result;
 use crate::artifacts::Builds;
 use crate::checks::Checks;
 use crate::server::Server;
-use crate::swarm::{AllFrames, Came, Swarm};
-use crate::wire::{CLOSE, FIN, PING, PONG, TEXT, frame};
+use crate::swarm::{AllFrames, Swarm};
+use crate::wire::{FIN, TEXT, frame};
 
 /// Sessions that talk all the time.
 pub(crate) struct Talk {
@@ -102,32 +102,18 @@ impl Talk {
     }
 
     fn hear(&mut self, time: Duration) -> Result<()> {
-        let (mut pings, mut faults) = (Vec::new(), Vec::new());
         let (answered, builds) = (&mut self.answered, &mut self.builds);
-        let (frames, answers) = (&mut self.frames, &mut self.answers);
-        self.swarm.look(time, |number, came| {
-            let Came::Bytes(bytes) = came else {
-                return faults.push(format!("session {number} ends"));
-            };
-            let taken = frames.take(number, bytes, |it| match it.opcode() {
-                PING => pings.push((number, it.payload)),
-                CLOSE => faults.push(format!("session {number} is closed with {}", it.code())),
-                _ => {
-                    let text = String::from_utf8_lossy(&it.payload).into_owned();
-                    let mut words = text.split(' ');
-                    if words.next() != Some(&answered[number].to_string()) {
-                        faults.push(format!("`{text}` instead of {}", answered[number]));
-                    }
-                    builds[number] = words.next().unwrap_or_default().to_owned();
-                    answered[number] += 1;
-                    *answers += 1;
-                }
-            });
-            faults.extend(taken.err().map(|it| it.to_string()));
+        let answers = &mut self.answers;
+        let faults = self.frames.hear(&mut self.swarm, time, |number, payload| {
+            let text = String::from_utf8_lossy(payload).into_owned();
+            let mut words = text.split(' ');
+            let wanted = answered[number].to_string();
+            let is_next = words.next() == Some(&*wanted);
+            builds[number] = words.next().unwrap_or_default().to_owned();
+            answered[number] += 1;
+            *answers += 1;
+            (!is_next).then(|| format!("`{text}` instead of {wanted}"))
         })?;
-        for (number, payload) in pings {
-            self.swarm.write(number, &frame(FIN | PONG, &payload))?;
-        }
         faults.into_iter().for_each(|it| self.fault(it));
         Ok(())
     }
