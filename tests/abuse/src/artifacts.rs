@@ -57,46 +57,41 @@ impl Artifacts {
         self.plugins.join(format!("lib{name}.so"))
     }
 
-    /// Builds of a plugin that differ in one text.
-    pub(crate) fn builds(&self, name: &str, text: &'static str) -> Result<Builds> {
+    /// Builds of a plugin that says `build-0001`: they differ in that number.
+    pub(crate) fn builds(&self, name: &str) -> Result<Builds> {
         let bytes = std::fs::read(self.plugin(name))?;
-        let places: Vec<usize> = (0..bytes.len().saturating_sub(text.len()))
-            .filter(|at| bytes[*at..].starts_with(text.as_bytes()))
+        let first = build_name(1);
+        let places: Vec<usize> = (0..bytes.len().saturating_sub(first.len()))
+            .filter(|at| bytes[*at..].starts_with(first.as_bytes()))
             .collect();
         match places.is_empty() {
-            true => Err(format!("`{text}` is not in `{name}`").into()),
-            false => Ok(Builds {
-                bytes,
-                places,
-                text,
-            }),
+            true => Err(format!("`{first}` is not in `{name}`").into()),
+            false => Ok(Builds { bytes, places }),
         }
     }
 }
 
-/// The bytes of a plugin, and where the text is that differs.
+/// The bytes of a plugin, and where the name of its build is in them.
 #[derive(Clone, Debug)]
 pub(crate) struct Builds {
     bytes: Vec<u8>,
     places: Vec<usize>,
-    text: &'static str,
 }
 
 impl Builds {
-    /// The name of the build with this number: the text with the number as its last four digits.
-    pub(crate) fn name(&self, number: usize) -> String {
-        let (word, _) = self.text.split_at(self.text.len() - 4);
-        format!("{word}{:04}", number % 10_000)
-    }
-
     /// The bytes of the build with this number.
     pub(crate) fn number(&self, number: usize) -> Vec<u8> {
-        let mut bytes = self.bytes.clone();
+        let (mut bytes, name) = (self.bytes.clone(), build_name(number));
         for at in &self.places {
-            bytes[*at..*at + self.text.len()].copy_from_slice(self.name(number).as_bytes());
+            bytes[*at..*at + name.len()].copy_from_slice(name.as_bytes());
         }
         bytes
     }
+}
+
+/// The name of the build with this number, which its handler answers with.
+pub(crate) fn build_name(number: usize) -> String {
+    format!("build-{:04}", number % 10_000)
 }
 
 const PLUGINS: [&str; 8] = [

@@ -44,7 +44,7 @@ pub(crate) fn run(lab: &Lab, checks: &mut Checks, minutes: u64) -> Result<()> {
 }
 
 fn load(lab: &Lab, server: &Server, time: Duration) -> Result<(Load, Vec<Sample>)> {
-    let builds = lab.artifacts.builds(LEDGER, "build-0001")?;
+    let builds = lab.artifacts.builds(LEDGER)?;
     let mut load = Load::open(server.port)?;
     let mut samples = Vec::new();
     let began = Instant::now();

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
+use crate::artifacts::build_name;
 use crate::cases::talk::Talk;
 use crate::checks::{Checks, Leaves, ms, under_attack_that_leaves};
 use crate::server::{Server, Setup};
@@ -14,11 +15,11 @@ use crate::{Lab, Result};
 pub(crate) fn slowly_written(lab: &Lab, checks: &mut Checks) -> Result<()> {
     let rounds = lab.either(10, 2);
     let server = start(lab)?;
-    let builds = lab.artifacts.builds(LEDGER, FIRST)?;
+    let builds = lab.artifacts.builds(LEDGER)?;
     under_attack_that_leaves(Leaves::images_of(LEDGER), &server, checks, |checks| {
         let (mut early, mut longest, mut writing) = (0, Duration::ZERO, Duration::ZERO);
         for round in 2..2 + rounds {
-            let (old, new) = (builds.name(round - 1), builds.name(round));
+            let (old, new) = (build_name(round - 1), build_name(round));
             let bytes = builds.number(round);
             let began = Instant::now();
             let mut file = fs::File::create(server.path(FILE))?;
@@ -53,7 +54,7 @@ pub(crate) fn slowly_written(lab: &Lab, checks: &mut Checks) -> Result<()> {
 pub(crate) fn deleted(lab: &Lab, checks: &mut Checks) -> Result<()> {
     let (rounds, sessions) = lab.either((10, 200), (2, 20));
     let server = start(lab)?;
-    let builds = lab.artifacts.builds(LEDGER, FIRST)?;
+    let builds = lab.artifacts.builds(LEDGER)?;
     under_attack_that_leaves(Leaves::images_of(LEDGER), &server, checks, |checks| {
         let mut talk = Talk::open(&server, sessions)?;
         let (mut gone, mut back) = (Duration::ZERO, Duration::ZERO);
@@ -64,7 +65,7 @@ pub(crate) fn deleted(lab: &Lab, checks: &mut Checks) -> Result<()> {
             server.put(FILE, &builds.number(talk.build))?;
             back = back.max(talk.until_status(&server, 101)?);
         }
-        talk.finish(&builds)?;
+        talk.finish()?;
         checks.holds(
             format!("{rounds} times 404 after {} at most", ms(gone)),
             gone <= Duration::from_millis(500),
@@ -78,7 +79,7 @@ pub(crate) fn deleted(lab: &Lab, checks: &mut Checks) -> Result<()> {
     })
 }
 
-/// A server with a handler whose builds differ in one text.
+/// A server with a handler that says which build it is.
 fn start(lab: &Lab) -> Result<Server> {
     let setup = Setup {
         plugins: &["echo_wsh", LEDGER],
@@ -94,7 +95,7 @@ fn answers(server: &Server) -> Result<String> {
 }
 
 /// Waits until new sessions are answered by this build.
-fn until(server: &Server, build: &str) -> Result<()> {
+pub(crate) fn until(server: &Server, build: &str) -> Result<()> {
     let deadline = Instant::now() + SOON;
     while answers(server)? != build {
         if Instant::now() > deadline {
@@ -106,7 +107,6 @@ fn until(server: &Server, build: &str) -> Result<()> {
 }
 
 const LEDGER: &str = "ledger_wsh";
-const FIRST: &str = "build-0001";
 const FILE: &str = "handlers/ledger_wsh.so";
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 /// So much is written at once.

@@ -15,7 +15,7 @@ pub(crate) fn under_sessions(lab: &Lab, checks: &mut Checks) -> Result<()> {
         ..Setup::default()
     };
     let server = Server::start(&lab.artifacts, &setup)?;
-    let builds = lab.artifacts.builds(LEDGER, "build-0001")?;
+    let builds = lab.artifacts.builds(LEDGER)?;
     let file = format!("handlers/{LEDGER}.so");
     under_attack_that_leaves(Leaves::images_of(LEDGER), &server, checks, |checks| {
         let mut talk = Talk::open(&server, sessions)?;
@@ -33,7 +33,7 @@ pub(crate) fn under_sessions(lab: &Lab, checks: &mut Checks) -> Result<()> {
             let each = began.elapsed() / count as u32;
             checks.note(format!("{count} replacements {what}, {each:.0?} each"));
         }
-        talk.finish(&builds)?;
+        talk.finish()?;
         talk.tell(checks);
         let stay = server.log().matches("stays on the old code").count();
         checks.holds(format!("{stay} stayed on older code"), stay == 0);

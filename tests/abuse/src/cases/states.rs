@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::artifacts::build_name;
 use crate::checks::{Checks, Leaves, ms, under_attack_that_leaves};
 use crate::compile::unruly;
 use crate::server::{Server, Setup};
@@ -17,7 +18,7 @@ pub(crate) fn that_do_not_move(lab: &Lab, checks: &mut Checks) -> Result<()> {
         ..Setup::default()
     };
     let server = Server::start(&lab.artifacts, &setup)?;
-    let builds = lab.artifacts.builds(TROUBLED, "build-0001")?;
+    let builds = lab.artifacts.builds(TROUBLED)?;
     let leaves = Leaves {
         images_of: Some(TROUBLED),
         panics: true,
@@ -34,7 +35,7 @@ pub(crate) fn that_do_not_move(lab: &Lab, checks: &mut Checks) -> Result<()> {
         }
         let (mut refused, mut wrong) = (0, 0);
         for round in 0..rounds {
-            let (old, new) = (builds.name(1 + round), builds.name(2 + round));
+            let (old, new) = (build_name(1 + round), build_name(2 + round));
             for session in &mut sessions {
                 wrong += usize::from(session.answer(session.trouble)? != old);
             }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::Result;
-use crate::artifacts::Builds;
+use crate::artifacts::build_name;
 use crate::checks::Checks;
 use crate::server::Server;
 use crate::swarm::{AllFrames, Swarm};
@@ -119,9 +119,9 @@ impl Talk {
     }
 
     /// Hears all that is on its way, and asks until the last build answers each session.
-    pub(crate) fn finish(&mut self, builds: &Builds) -> Result<()> {
+    pub(crate) fn finish(&mut self) -> Result<()> {
         self.settle()?;
-        let last = builds.name(self.build);
+        let last = build_name(self.build);
         let deadline = Instant::now() + SOON;
         // A session moves a moment after new ones are served.
         while self.on_the_last_build < self.sent.len() && Instant::now() < deadline {

@@ -4,16 +4,16 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::time::{Duration, Instant};
 
-use crate::artifacts::Builds;
+use crate::artifacts::{Builds, build_name};
+use crate::cases::files::{SOON, until};
 use crate::checks::{Checks, Leaves, under_attack_that_leaves};
 use crate::server::{Server, Setup};
-use crate::wire::Peer;
 use crate::{Lab, Result};
 
 /// The system gives no watches or no instances of inotify; and a file lies where none tells of it.
 pub(crate) fn without_events(lab: &Lab, checks: &mut Checks) -> Result<()> {
     let rounds = lab.either(5, 2);
-    let builds = lab.artifacts.builds("ledger_wsh", "build-0001")?;
+    let builds = lab.artifacts.builds("ledger_wsh")?;
     for limit in ["max_inotify_watches", "max_inotify_instances"] {
         // A user namespace has limits of its own.
         let script = format!("echo 0 > /proc/sys/user/{limit} && exec \"$@\"");
@@ -58,16 +58,7 @@ fn replace(
     for number in 2..2 + rounds {
         put(&builds.number(number))?;
         let began = Instant::now();
-        let wanted = builds.name(number);
-        while !Peer::open(server.port, "/ledger")?
-            .ask_text("0 hello")?
-            .contains(&wanted)
-        {
-            if began.elapsed() > SOON {
-                return Err(format!("{what}: {wanted} is not found").into());
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        until(server, &build_name(number))?;
         match number {
             2 => first = began.elapsed(),
             _ => later = later.max(began.elapsed()),
@@ -88,5 +79,3 @@ fn replace(
     );
     Ok(())
 }
-
-const SOON: Duration = Duration::from_secs(20);
