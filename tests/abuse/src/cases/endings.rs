@@ -71,7 +71,8 @@ fn in_a_callback(
     let log = server.log();
     let named = log
         .lines()
-        .filter(|it| it.contains(said) && it.contains("`message`") | it.contains("=\"message\""))
+        .filter(|it| it.contains(said))
+        .filter(|it| it.contains("`message`") || it.contains("=\"message\""))
         .filter(|it| it.contains("`ends`") || it.contains("handler=ends"))
         .count();
     let told = innocent.close_code()?.0;

@@ -12,15 +12,14 @@ use nix::sys::signal::Signal;
 
 use crate::checks::{Checks, ms, under_attack};
 use crate::server::{Server, Setup};
-use crate::wire::{connect, opening, read_answer};
+use crate::wire::opening;
 use crate::{Lab, Result};
 
 /// Other servers want the port and the socket of one that runs, or may not have them.
 pub(crate) fn without_a_place(lab: &Lab, checks: &mut Checks) -> Result<()> {
     let rounds = lab.either(50, 5);
-    let config = "listen = [\"127.0.0.1:0\", \"unix:wshd.sock\"]\n";
     let setup = Setup {
-        config,
+        config: CONFIG,
         ..Setup::default()
     };
     let server = Server::start(&lab.artifacts, &setup)?;
@@ -33,17 +32,34 @@ pub(crate) fn without_a_place(lab: &Lab, checks: &mut Checks) -> Result<()> {
     fs::write(other.path().join("a file"), "of another program")?;
     let busy = format!("127.0.0.1:{}", server.port);
     let refusals = [
-        (busy, "another process listens there already"),
-        (live, "another process listens there already"),
-        ("127.0.0.1:80".to_owned(), "ermission denied"),
-        ("unix:closed/wshd.sock".to_owned(), "ermission denied"),
         (
-            "unix:a file".to_owned(),
+            "a busy port",
+            &*busy,
+            "another process listens there already",
+        ),
+        (
+            "a live socket",
+            &*live,
+            "another process listens there already",
+        ),
+        (
+            "a port without permission",
+            "127.0.0.1:80",
+            "ermission denied",
+        ),
+        (
+            "a folder without permission",
+            "unix:closed/wshd.sock",
+            "ermission denied",
+        ),
+        (
+            "a file that is no socket",
+            "unix:a file",
             "is no socket, and is left as it is",
         ),
     ];
     under_attack(&server, checks, |checks| {
-        for (place, why) in &refusals {
+        for (what, place, why) in refusals {
             let (mut clear, mut longest) = (0, Duration::ZERO);
             for _ in 0..rounds {
                 let began = Instant::now();
@@ -55,14 +71,6 @@ pub(crate) fn without_a_place(lab: &Lab, checks: &mut Checks) -> Result<()> {
                 let line = line.unwrap_or_default();
                 clear += usize::from(code == Some(1) && line.contains(why));
             }
-            let kind = place.split(['/', ':']).next().unwrap_or_default();
-            let what = match (kind, why.contains("denied"), why.contains("no socket")) {
-                ("unix", true, _) => "a folder without permission",
-                ("unix", _, true) => "a file that is no socket",
-                ("unix", ..) => "a live socket",
-                (_, true, _) => "a port without permission",
-                _ => "a busy port",
-            };
             checks.holds(
                 format!(
                     "{what}: {clear} of {rounds} end with 1 and a sentence, within {}",
@@ -73,7 +81,7 @@ pub(crate) fn without_a_place(lab: &Lab, checks: &mut Checks) -> Result<()> {
         }
         let left = fs::read_to_string(other.path().join("a file"))?;
         let over_the_socket = over(UnixStream::connect(server.path("wshd.sock"))?)?;
-        let over_the_port = read(connect(server.port)?)?;
+        let over_the_port = server.handshake_status("/echo")? == 101;
         checks.holds(
             "the first server answers at both places, and the file is as it was",
             over_the_socket && over_the_port && left == "of another program",
@@ -86,7 +94,7 @@ pub(crate) fn without_a_place(lab: &Lab, checks: &mut Checks) -> Result<()> {
 /// Servers are killed, and the next one takes their socket over.
 fn dead(lab: &Lab, checks: &mut Checks, rounds: usize) -> Result<()> {
     let setup = Setup {
-        config: "listen = [\"127.0.0.1:0\", \"unix:wshd.sock\"]\n",
+        config: CONFIG,
         ..Setup::default()
     };
     let mut server = Server::start(&lab.artifacts, &setup)?;
@@ -139,7 +147,4 @@ fn over(mut stream: UnixStream) -> Result<bool> {
     Ok(head == *b"HTTP/1.1 101")
 }
 
-fn read(mut stream: std::net::TcpStream) -> Result<bool> {
-    stream.write_all(opening("/echo", "").as_bytes())?;
-    Ok(read_answer(&mut stream)?.starts_with("HTTP/1.1 101"))
-}
+const CONFIG: &str = "listen = [\"127.0.0.1:0\", \"unix:wshd.sock\"]\n";
