@@ -11,40 +11,20 @@ use std::time::Duration;
 
 use crate::conformance::load;
 use crate::harness::compile::{compile, unruly};
+use crate::harness::hostile::{SAID, SAID_AT_OPEN};
 use crate::harness::server::{Server, opening, status_of};
 use crate::harness::site::Site;
 use crate::harness::{eventually, is_long};
-
-/// The calls of the hostile handler, each with its status.
-const SAID: [&str; 16] = [
-    "nothing: MISUSE",
-    "a copy: MISUSE",
-    "a number: MISUSE",
-    "one byte off: MISUSE",
-    "of another session, or one that is gone: MISUSE",
-    "of an earlier callback of another session: MISUSE",
-    "on another thread: MISUSE",
-    "what is not the room: OK",
-    "commit after another call: INVALID",
-    "commit of nothing: INVALID",
-    "nothing with a length: INVALID",
-    "more than there is: TOO_BIG",
-    "a topic with NUL: INVALID",
-    "reads 2: INVALID",
-    "a code of 32 bits: INVALID",
-    "a kind of a later minor: UNSUPPORTED",
-];
 
 /// Lets the handler make every call, beside a session that must not notice.
 #[track_caller]
 fn provoke(server: &Server) {
     let mut innocent = server.connect("/echo");
     let mut first = server.connect("/hostile");
-    let over = "the response of a handshake that is over: MISUSE";
-    assert_eq!(first.text(), over);
+    assert_eq!(first.text(), SAID_AT_OPEN);
     first.send("own");
     let mut client = server.connect("/hostile");
-    assert_eq!(client.text(), over);
+    assert_eq!(client.text(), SAID_AT_OPEN);
 
     client.send("go");
     for said in SAID {

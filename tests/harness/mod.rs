@@ -9,6 +9,7 @@ pub(crate) mod client;
 pub(crate) mod client_frame;
 pub(crate) mod compile;
 pub(crate) mod deflating;
+pub(crate) mod hostile;
 pub(crate) mod limits;
 pub(crate) mod patch;
 pub(crate) mod repository;

@@ -19,6 +19,8 @@ mod combined;
 #[path = "../../harness/compile.rs"]
 #[allow(dead_code, reason = "integration tests use the rest of it")]
 mod compile;
+#[path = "../../harness/hostile.rs"]
+mod hostile;
 mod prober;
 mod report;
 mod server;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::checks::{Checks, under_attack};
 use crate::compile::compile;
+use crate::hostile::{SAID, SAID_AT_OPEN};
 use crate::server::{Server, Setup};
 use crate::wire::{CLOSE, FIN, Peer, TEXT, frame};
 use crate::{Lab, Result};
@@ -21,7 +22,6 @@ pub(crate) fn pointers_and_ids(lab: &Lab, checks: &mut Checks) -> Result<()> {
         let mut first = Peer::open(server.port, "/hostile")?;
         first.send(&frame(FIN | TEXT, b"own"))?;
         let mut peer = Peer::open(server.port, "/hostile")?;
-        let over = "the response of a handshake that is over: MISUSE";
         let mut wrong = Vec::new();
         let mut heard = 0;
         let mut expect = |peer: &mut Peer, wanted: &str| -> Result<()> {
@@ -32,8 +32,8 @@ pub(crate) fn pointers_and_ids(lab: &Lab, checks: &mut Checks) -> Result<()> {
             }
             Ok(())
         };
-        expect(&mut first, over)?;
-        expect(&mut peer, over)?;
+        expect(&mut first, SAID_AT_OPEN)?;
+        expect(&mut peer, SAID_AT_OPEN)?;
         for round in 0..rounds {
             // In the second half the pointers are those of a session that is gone.
             if round == rounds / 2 {
@@ -65,24 +65,5 @@ pub(crate) fn pointers_and_ids(lab: &Lab, checks: &mut Checks) -> Result<()> {
     })
 }
 
-/// What the handler is answered, for each kind of pointer and number.
-const SAID: [&str; 16] = [
-    "nothing: MISUSE",
-    "a copy: MISUSE",
-    "a number: MISUSE",
-    "one byte off: MISUSE",
-    "of another session, or one that is gone: MISUSE",
-    "of an earlier callback of another session: MISUSE",
-    "on another thread: MISUSE",
-    "what is not the room: OK",
-    "commit after another call: INVALID",
-    "commit of nothing: INVALID",
-    "nothing with a length: INVALID",
-    "more than there is: TOO_BIG",
-    "a topic with NUL: INVALID",
-    "reads 2: INVALID",
-    "a code of 32 bits: INVALID",
-    "a kind of a later minor: UNSUPPORTED",
-];
 /// Eleven functions with seven pointers, five with four ids, and eight more.
 const CALLS: usize = 11 * 7 + 5 * 4 + 8;
