@@ -1,5 +1,8 @@
 //! What a file says, and what is wrong with it.
 
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
 use serde_json::json;
 
 use super::*;
@@ -368,7 +371,12 @@ fn tens_of_thousands_of_patterns_are_read_and_found_in_a_moment() {
     }
     let start = Start::new().file("config.toml", &text);
 
-    let began = std::time::Instant::now();
+    // Of this thread alone: a machine with other work to do makes it no longer.
+    let processor_time = || {
+        let time = clock_gettime(ClockId::ThreadCPUTime);
+        Duration::try_from(time).expect("it is positive")
+    };
+    let began = processor_time();
     let config = start.read(&[]);
     for number in 0..30_000 {
         let policy = config.topics.policy("chat", &format!("{number:05}-more"));
@@ -377,5 +385,6 @@ fn tens_of_thousands_of_patterns_are_read_and_found_in_a_moment() {
     }
 
     // With a look at each pattern for each topic it takes longer.
-    assert!(began.elapsed().as_secs() < 10, "{:?}", began.elapsed());
+    let took = processor_time() - began;
+    assert!(took.as_secs() < 10, "{took:?}");
 }
