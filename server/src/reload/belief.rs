@@ -11,7 +11,7 @@
 //! - A decision holds until the file looks different, its configuration changes, its route is freed or
 //!   a retry is due. New content begins anew, whatever became of the content before it.
 //! - The rest of an incomplete file is waited for one second.
-//! - Only an absence that lasts 500 ms without a break is a removal. What cannot be looked at is
+//! - Only an absence that lasts 400 ms without a break is a removal. What cannot be looked at is
 //!   neither present nor gone.
 //! - A refusal that is no fault of the file is told once. The file is tried again after 250 ms, then
 //!   after twice as long each time, 8 s at most.

@@ -1,6 +1,6 @@
-//! Spreads dear work of many tasks, so that tasks which have little to do run between it.
+//! Spreads costly work of many tasks, so that tasks which have little to do run between it.
 //!
-//! The runtime runs tasks in the order in which they became ready. If ten thousand of them have dear work at one moment, a
+//! The runtime runs tasks in the order in which they became ready. If ten thousand of them have costly work at one moment, a
 //! message that comes then waits until all of it is done. So each task asks before it begins with such work. A few may begin
 //! at once. The others wait in a queue, and in each round a few of them go on. A round ends when a worker has run what is
 //! ready and has looked for I/O, or after some tens of polls if there is always more to run.
@@ -15,7 +15,7 @@ use std::task::{Poll, Waker};
 use crate::process::clock::Moment;
 use crate::runtime::wakes;
 
-/// Says which tasks may begin with their dear work.
+/// Says which tasks may begin with their costly work.
 #[derive(Debug)]
 pub(crate) struct Pacer {
     /// How many tasks begin in a round for each worker that carries messages.
