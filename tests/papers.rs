@@ -134,7 +134,9 @@ fn every_test_of_abuse_has_its_row_and_what_holds_it_exists() {
             panic!("{row}");
         };
         numbers.push(number.parse::<usize>().expect("a number"));
-        assert!(!criterion.is_empty() && !result.is_empty(), "{row}");
+        // A program that was built from older sources may have written the row.
+        assert!(table.contains(&format!("{criterion:?}")), "{row}");
+        assert!(!result.is_empty(), "{row}");
         // A test that is added has to be run once, as the page says.
         assert!(figure != "–" && result != "not run", "{row}");
         for shown in held_by.split('`').skip(1).step_by(2) {

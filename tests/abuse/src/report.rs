@@ -112,6 +112,8 @@ fn cell(text: &str) -> String {
 /// What the last run ran on.
 fn machine() -> Result<String> {
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease")?;
+    // What follows the version names a build of it.
+    let kernel = kernel.trim().split('-').next().unwrap_or_default();
     let processors = std::thread::available_parallelism()?;
     let profile = if cfg!(debug_assertions) {
         "built for debugging"
@@ -119,8 +121,7 @@ fn machine() -> Result<String> {
         "built with optimisation"
     };
     Ok(format!(
-        "The last run: {processors} processors, which server, prober and attackers share, Linux {}, {profile}.\n",
-        kernel.trim()
+        "The last run: {processors} processors, which server, prober and attackers share, Linux {kernel}, {profile}.\n"
     ))
 }
 
@@ -155,8 +156,8 @@ end at one moment (26), or behind as many TLS handshakes, a few of them are work
 
 ";
 const TABLE: &str = "
-*held elsewhere*: another program does, and its figure is that of its last run. *not built*: wshd has no such part. The last
-column names what holds a row besides; a test of `tests/papers.rs` holds that it exists.
+*held elsewhere*: another program tests it, and the figure is that of its last run. *not built*: wshd has no such part. The last
+column names tests that hold the row besides; a test of `tests/papers.rs` looks whether they exist.
 
 | # | Test | Criterion | Figure | Result | Held by |
 |---|---|---|---|---|---|

@@ -46,11 +46,13 @@ pub(crate) fn of_files(lab: &Lab, checks: &mut Checks) -> Result<()> {
             );
         }
     }
+    let listed: String = otherwise.iter().map(|it| format!(" {it:?}")).collect();
     checks.holds(
         format!(
-            "{starts} starts: {} names at their paths, 404 or 400 at {} other paths, otherwise {otherwise:?}",
+            "{starts} starts: {} names at their paths, 404 or 400 at {} other paths, {} otherwise{listed}",
             NAMES.len(),
-            OTHERS.len()
+            OTHERS.len(),
+            otherwise.len()
         ),
         otherwise.is_empty(),
     );

@@ -30,8 +30,8 @@ pub(crate) fn under_sessions(lab: &Lab, checks: &mut Checks) -> Result<()> {
                 }
                 talk.until_loaded(&server)?;
             }
-            let each = began.elapsed() / count as u32;
-            checks.note(format!("{count} replacements {what}, {each:.0?} each"));
+            let each = began.elapsed().as_secs_f64() * 1000.0 / count as f64;
+            checks.note(format!("{count} replacements {what}, {each:.0} ms each"));
         }
         talk.finish()?;
         talk.tell(checks);
