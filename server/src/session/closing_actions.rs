@@ -54,7 +54,7 @@ impl Session {
             }
         }
         if has_waited && may_call && !self.state().is_over() {
-            // The wait for other sessions takes nothing of the time that peer and handler have.
+            // After the wait for other sessions, peer and handler have the whole time again.
             self.deadlines.start_closing(&self.conn.controls);
         }
     }

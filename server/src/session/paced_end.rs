@@ -1,8 +1,9 @@
 //! When the handler is called about the end of its session, where many sessions end at one moment.
 //!
 //! An end takes as long as many messages: callbacks, the Close frame, the line in the log, the socket. It begins with the
-//! first callback about it, and then goes as far as it can. So what waits, if too many end at once, is that callback. What
-//! the session does without its handler waits for nothing.
+//! first callback about it, and then goes as far as it can. So what waits, if too many end at once, is that callback, and what
+//! follows it: a session whose connection is gone keeps its socket, its permit and its topics until then. The closing
+//! deadline does not wait, so that a peer can hold no session.
 
 use std::task::{Context, Poll};
 

@@ -1,8 +1,8 @@
 //! A session whose callbacks wait because its handler holds too many workers (see [`Throttle`]).
 //!
 //! Its connection waits for nothing: what is queued leaves, and a peer that is gone or silent is noticed,
-//! as is the server's order to close. The end gives socket and permit back at once; `closed` runs
-//! when the handler has returned enough workers.
+//! as is the server's order to close. The end, when it has [its turn](super::paced_end), gives socket
+//! and permit back; `closed` runs when the handler has returned enough workers.
 //!
 //! [`Throttle`]: crate::border::throttle::Throttle
 
