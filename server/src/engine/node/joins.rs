@@ -56,6 +56,9 @@ pub(super) struct Joins {
     reads: u64,
     /// The last read has found that not everything is there, so the next one reads what is.
     is_incomplete: bool,
+    /// How far behind the end of the history this server was when a read of the last messages has missed what it was
+    /// for.
+    behind: u64,
 }
 
 /// A read that is under way.
@@ -148,12 +151,16 @@ impl Joins {
             }),
             // One read of what is there serves all.
             (oldest, count) => {
-                let behind = oldest.map_or(0, |oldest| last.offset.saturating_sub(oldest));
-                // Some more, since publications come while it is read.
-                HistoryFrom::Last(behind.max(count.unwrap_or(0)).saturating_add(READ_MORE))
+                let missed = oldest.map_or(0, |oldest| last.offset.saturating_sub(oldest));
+                let needed = missed.max(count.unwrap_or(0));
+                // Some more, since publications come while it is read. A server that falls behind falls further behind
+                // meanwhile.
+                let newer = READ_MORE.saturating_add(self.behind.saturating_mul(2));
+                HistoryFrom::Last(needed.saturating_add(newer))
             }
         };
         self.is_incomplete = false;
+        self.behind = 0;
         self.reads += 1;
         self.reading = Some(Reading {
             from,
@@ -210,6 +217,9 @@ impl Joins {
             return PageOutcome::More(HistoryFrom::After(end));
         }
         let run = std::mem::take(&mut reading.run);
+        if let (HistoryFrom::Last(_), Some(end), Some(last)) = (reading.from, run.end(), last) {
+            self.behind = end.offset.saturating_sub(last.offset);
+        }
         PageOutcome::Ready(self.take_ready(last, &run, Some(&reading)))
     }
 

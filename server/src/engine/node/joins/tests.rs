@@ -191,6 +191,27 @@ fn the_last_messages_are_read_once_and_fewer_come_if_no_more_are_there() {
 }
 
 #[test]
+fn a_server_that_is_far_behind_the_history_finds_the_last_messages_it_has_told_in_two_reads() {
+    let mut joins = joins(&[(Wish::Last(3), 3), (Wish::After(at(5)), 0)]);
+    joins.settle(last(9), &Run::default());
+
+    let count = 4 + READ_MORE;
+    assert_eq!(joins.next_read(at(9)), Some((1, HistoryFrom::Last(count))));
+    let newest = page(1_001 - count..=1_000, false);
+    let outcome = joins.page(1, newest, last(9), &Run::default());
+    assert_eq!(ready(outcome), [], "all of it is newer");
+
+    let Some((2, HistoryFrom::Last(count))) = joins.next_read(at(9)) else {
+        panic!("the last messages are not read again");
+    };
+    // Meanwhile the history has grown by half.
+    let newest = page(1_501_u64.saturating_sub(count).max(1)..=1_500, false);
+    let outcome = joins.page(2, newest, last(9), &Run::default());
+    let told = [(1, true, vec![7, 8, 9]), (2, true, vec![6, 7, 8, 9])];
+    assert_eq!(ready(outcome), told);
+}
+
+#[test]
 fn a_history_that_is_too_long_for_a_session_recovers_nothing() {
     let mut joins = joins(&[(Wish::After(at(1)), 2), (Wish::After(at(8)), 0)]);
     joins.settle(last(9), &Run::default());
