@@ -204,6 +204,13 @@ pub(crate) enum HistoryFrom {
     Last(u64),
     /// Behind this position.
     After(StreamPosition),
+    /// With the last publications up to and with this position: at most so many, and with at most so many bytes of payloads.
+    /// Without any of these, behind the position.
+    UpTo {
+        last: StreamPosition,
+        count: u64,
+        bytes: usize,
+    },
 }
 
 /// How much a page may have. It has at least one item, if there is one.
@@ -218,8 +225,8 @@ pub(crate) struct PageLimit {
 pub(crate) struct Page {
     /// The oldest first, with successive offsets.
     pub(crate) publications: Vec<PastPublication>,
-    /// Nothing is missing between [`HistoryFrom::After`] and the first publication. False for another epoch, for a
-    /// position that is not reached yet, and where publications are dropped by now. The page is empty then.
+    /// Nothing is missing between the position of [`HistoryFrom`] and the first publication. False for another epoch, for a
+    /// position that is not reached yet, and where publications behind it are dropped by now. The page is empty then.
     /// True for [`HistoryFrom::Last`], if the topic has history.
     pub(crate) is_complete: bool,
     /// More publications follow.

@@ -191,6 +191,17 @@ impl Stream {
                 (index >= first_young).then_some(index)
             }
             HistoryFrom::After(_) => None,
+            HistoryFrom::UpTo { last, count, bytes } => {
+                let end = self.index_of(HistoryFrom::After(last), now)?;
+                let count = usize::try_from(count).unwrap_or(usize::MAX);
+                let newest = self.kept.range(first_young..end).rev().take(count);
+                let mut sum = 0;
+                let fit = newest.take_while(|kept| {
+                    sum += kept.payload.len();
+                    sum <= bytes
+                });
+                Some(end - fit.count())
+            }
         }
     }
 

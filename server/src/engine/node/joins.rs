@@ -54,23 +54,22 @@ pub(super) struct Joins {
     reading: Option<Reading>,
     /// The number of the last read.
     reads: u64,
-    /// The last read has found that not everything is there, so the next one reads what is.
-    is_incomplete: bool,
-    /// How far behind the end of the history this server was when a read of the last messages has missed what it was
-    /// for.
-    behind: u64,
 }
 
-/// A read that is under way.
+/// A read that is under way. When it is over, each of its joins is settled or waits to be reached, so none is read for
+/// twice.
 struct Reading {
-    from: HistoryFrom,
     /// It is for the joins up to this number.
     up_to: u64,
-    run: Run,
-    /// How many publications have come.
+    /// How many publications these need.
     count: u64,
-    /// The oldest were dropped, because they were too many for a session.
-    has_dropped: bool,
+    /// What went on last when it began. The window has what goes on meanwhile.
+    begin: StreamPosition,
+    /// The end of the history, as the last page has told it.
+    head: Option<StreamPosition>,
+    run: Run,
+    /// How often it was begun, because the history has dropped what was to be read next.
+    tries: u32,
 }
 
 /// What comes of a page that was read for the joins.
@@ -135,44 +134,23 @@ impl Joins {
         if self.reading.is_some() {
             return None;
         }
-        let (mut oldest, mut count) = (None, None);
-        for join in &self.waiting {
-            match join.wish {
-                Wish::After(at) => oldest = Some(at.offset.min(oldest.unwrap_or(u64::MAX))),
-                Wish::Last(wished) => count = count.max(Some(wished)),
-                Wish::Now | Wish::Reached(_) => {}
-            }
-        }
-        let from = match (oldest, count) {
-            (None, None) => return None,
-            (Some(offset), None) if !self.is_incomplete => HistoryFrom::After(StreamPosition {
-                epoch: last.epoch,
-                offset,
-            }),
-            // One read of what is there serves all.
-            (oldest, count) => {
-                let missed = oldest.map_or(0, |oldest| last.offset.saturating_sub(oldest));
-                let needed = missed.max(count.unwrap_or(0));
-                // Some more, since publications come while it is read. A server that falls behind falls further behind
-                // meanwhile.
-                let newer = READ_MORE.saturating_add(self.behind.saturating_mul(2));
-                HistoryFrom::Last(needed.saturating_add(newer))
-            }
-        };
-        self.is_incomplete = false;
-        self.behind = 0;
-        self.reads += 1;
-        self.reading = Some(Reading {
-            from,
-            up_to: self.waiting.iter().map(|join| join.number).max()?,
-            run: match from {
-                HistoryFrom::After(start) => Run::behind(start),
-                HistoryFrom::Last(_) => Run::default(),
-            },
-            count: 0,
-            has_dropped: false,
+        let counts = self.waiting.iter().filter_map(|join| match join.wish {
+            Wish::Last(count) => Some(count),
+            Wish::After(at) => Some(last.offset.saturating_sub(at.offset)),
+            Wish::Now | Wish::Reached(_) => None,
         });
-        Some((self.reads, from))
+        // One read serves all.
+        let count = counts.max()?;
+        self.reads += 1;
+        let reading = self.reading.insert(Reading {
+            up_to: self.waiting.iter().map(|join| join.number).max()?,
+            count,
+            begin: last,
+            head: None,
+            run: Run::default(),
+            tries: 1,
+        });
+        Some((self.reads, reading.from()))
     }
 
     /// Takes a page of the read with this number, if that is still under way.
@@ -195,48 +173,12 @@ impl Joins {
                 return PageOutcome::Failed(self.waiting.extract_if(.., failed).collect(), failure);
             }
         };
-        if !page.is_complete {
-            self.is_incomplete = true;
-            self.lower(&reading);
-            return PageOutcome::Ready(self.take_ready(last, window, None));
-        }
-        let is_empty = page.publications.is_empty();
-        for publication in page.publications {
-            reading.run.push(publication);
-            reading.count += 1;
-            reading.has_dropped |= reading.run.trim(usize::MAX, RUN_BYTES_MAX);
-        }
-        reading.run.extend_from(window);
-        let is_behind = last.is_some_and(|last| !reading.run.reaches(last));
-        let is_of_stream = |end: &StreamPosition| last.is_some_and(|last| last.epoch == end.epoch);
-        if (page.has_more || is_behind)
-            && !is_empty
-            && let Some(end) = reading.run.end().filter(is_of_stream)
-        {
+        let next = last.and_then(|last| reading.take(page, last, window));
+        if let Some(from) = next {
             self.reading = Some(reading);
-            return PageOutcome::More(HistoryFrom::After(end));
+            return PageOutcome::More(from);
         }
-        let run = std::mem::take(&mut reading.run);
-        if let (HistoryFrom::Last(_), Some(end), Some(last)) = (reading.from, run.end(), last) {
-            self.behind = end.offset.saturating_sub(last.offset);
-        }
-        PageOutcome::Ready(self.take_ready(last, &run, Some(&reading)))
-    }
-
-    /// Notes that nothing is known of what came after the position that was read from.
-    fn lower(&mut self, reading: &Reading) {
-        let of_it = (self.waiting.iter_mut()).filter(|join| join.number <= reading.up_to);
-        match reading.from {
-            HistoryFrom::After(from) => {
-                let from_there = of_it.filter(|join| join.wish == Wish::After(from));
-                from_there.for_each(Join::lower);
-            }
-            // The history has dropped what it had given just before, so it has too little for any of them.
-            HistoryFrom::Last(_) => of_it.for_each(|join| {
-                join.lower();
-                join.wish = Wish::Now;
-            }),
-        }
+        PageOutcome::Ready(self.take_ready(last, &reading.run, Some(&reading)))
     }
 
     fn take_ready(
@@ -264,7 +206,8 @@ impl Joins {
 impl Join {
     /// What the session has missed up to `last`. `None` while it is not known.
     ///
-    /// `run` is a part of the history, and `read` the read that has brought it for this join.
+    /// `run` is a part of the history. `read` is the read that has brought it for this join, if one has: then there is no
+    /// more than `run` has.
     fn settle(
         &mut self,
         last: Option<StreamPosition>,
@@ -279,7 +222,7 @@ impl Join {
         loop {
             match self.wish {
                 Wish::Now | Wish::Last(0) => return Some(Vec::new()),
-                Wish::Last(count) => return latest(count, last, run, read),
+                Wish::Last(count) => return latest(count, last, run, read.is_some()),
                 Wish::After(at) | Wish::Reached(at) if at.epoch != last.epoch => self.lower(),
                 Wish::After(at) | Wish::Reached(at) if at.offset == last.offset => {
                     return Some(Vec::new());
@@ -288,7 +231,7 @@ impl Join {
                     if let Some(missed) = run.between(at, last) {
                         return Some(missed);
                     }
-                    if !read.is_some_and(|read| read.has_all_behind(at)) {
+                    if read.is_none() {
                         self.wish = Wish::After(at);
                         return None;
                     }
@@ -296,12 +239,11 @@ impl Join {
                 }
                 Wish::Reached(_) => return None,
                 Wish::After(at) => {
-                    let read = read?;
-                    if run.reaches(at) {
+                    let head = read?.head;
+                    let is_there =
+                        |head: StreamPosition| head.epoch == at.epoch && head.offset >= at.offset;
+                    if head.is_some_and(is_there) {
                         self.wish = Wish::Reached(at);
-                        return None;
-                    }
-                    if !read.has_all_behind(at) {
                         return None;
                     }
                     self.lower();
@@ -326,29 +268,65 @@ impl Join {
 }
 
 impl Reading {
-    /// Whether everything behind this position has come that is there.
-    fn has_all_behind(&self, at: StreamPosition) -> bool {
-        match self.from {
-            HistoryFrom::After(from) => from.epoch == at.epoch && from.offset <= at.offset,
-            HistoryFrom::Last(count) => self.count < count || self.has_dropped,
+    /// Where the read begins: no earlier than with what one session can get, however much the history has.
+    fn from(&self) -> HistoryFrom {
+        HistoryFrom::UpTo {
+            last: self.begin,
+            count: self.count.min(RUN_COUNT_MAX),
+            bytes: RUN_BYTES_MAX,
         }
     }
 
-    /// Whether so many of the last publications have come, or all.
-    fn has_last(&self, count: u64) -> bool {
-        match self.from {
-            HistoryFrom::After(_) => false,
-            HistoryFrom::Last(asked) => asked >= count && (self.count < asked || self.has_dropped),
+    /// Takes a page. Answers from where the next one is read, until the run reaches `last`.
+    ///
+    /// What is beyond `last` comes to the sessions as it goes on, so it is not kept: the rest would not have its place.
+    fn take(&mut self, page: Page, last: StreamPosition, window: &Run) -> Option<HistoryFrom> {
+        self.head = page.head.or(self.head);
+        let before = self.run.end();
+        if page.is_complete {
+            let publications = page.publications.into_iter();
+            publications
+                .take_while(|past| past.at.epoch == last.epoch && past.at.offset <= last.offset)
+                .for_each(|past| {
+                    self.run.push(past);
+                    self.run.trim(usize::MAX, RUN_BYTES_MAX);
+                });
+            if self.run.end().is_none() {
+                // Nothing before it is there, or nothing that a session can get.
+                self.run = Run::behind(self.begin);
+            }
         }
+        self.run.extend_from(window);
+        self.run.trim(usize::MAX, RUN_BYTES_MAX);
+        if self.run.reaches(last) {
+            return None;
+        }
+        if window.has_dropped_behind(self.begin) && window.reaches(last) {
+            // More has gone on meanwhile than a session can get.
+            self.run = window.clone();
+            return None;
+        }
+        let end = self.run.end().filter(|end| end.epoch == last.epoch);
+        if page.is_complete && end.is_some() && end != before {
+            return end.map(HistoryFrom::After);
+        }
+        // The history has dropped what follows. What it still has is read, unless it drops that as well.
+        if self.begin == last || self.tries == TRIES_MAX {
+            return None;
+        }
+        self.run = Run::default();
+        self.begin = last;
+        self.tries += 1;
+        Some(self.from())
     }
 }
 
-/// The last `count` publications up to `last`. `None` if there may be more than `run` has.
+/// The last `count` publications up to `last`. `None` if there may be more than `run` has, unless it has `all`.
 fn latest(
     count: u64,
     last: StreamPosition,
     run: &Run,
-    read: Option<&Reading>,
+    has_all: bool,
 ) -> Option<Vec<PastPublication>> {
     if last.offset == 0 {
         return Some(Vec::new());
@@ -360,16 +338,17 @@ fn latest(
     if let Some(missed) = run.between(first, last) {
         return Some(missed);
     }
-    read.filter(|read| read.has_last(count))?;
     // Fewer are there, or none any more.
-    let all = run.start().and_then(|start| run.between(start, last));
-    Some(all.unwrap_or_default())
+    let all = || run.start().and_then(|start| run.between(start, last));
+    has_all.then(|| all().unwrap_or_default())
 }
 
-/// How many more publications are read than are needed now.
-const READ_MORE: u64 = 64;
 /// How many bytes of missed messages a session can get. More take too long to send, while new ones wait behind them.
 const RUN_BYTES_MAX: usize = 1024 * 1024;
+/// No more publications than these are within `RUN_BYTES_MAX`.
+const RUN_COUNT_MAX: u64 = (RUN_BYTES_MAX / size_of::<PastPublication>()) as u64;
+/// How often a read begins where the history drops publications sooner than they are read.
+const TRIES_MAX: u32 = 3;
 
 #[cfg(test)]
 mod tests;

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use crate::engine::{PastPublication, StreamPosition};
 
 /// A part of a topic's history: everything behind its start, up to its end.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Run {
     /// `None` only if there is no publication.
     start: Option<StreamPosition>,
@@ -69,6 +69,12 @@ impl Run {
     pub(super) fn reaches(&self, at: StreamPosition) -> bool {
         self.end()
             .is_some_and(|end| end.epoch == at.epoch && end.offset >= at.offset)
+    }
+
+    /// Whether a part of what followed this position is dropped.
+    pub(super) fn has_dropped_behind(&self, at: StreamPosition) -> bool {
+        self.start
+            .is_some_and(|start| start.epoch == at.epoch && start.offset > at.offset)
     }
 
     /// Everything behind `after`, up to and with `last`. `None` if a part of it is not here.

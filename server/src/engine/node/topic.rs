@@ -63,8 +63,10 @@ impl NodeTopic {
     }
 
     /// Makes the calls to the engine. One that is answered at once may lead to others, which are made as well.
+    ///
+    /// Other threads add calls meanwhile. So after some, another thread goes on.
     fn call_engine(self: &Arc<Self>, node: &Node) {
-        loop {
+        for _ in 0..CALLS_MAX {
             let mut state = self.lock();
             let Some(call) = state.calls.pop_front() else {
                 state.is_calling = false;
@@ -73,6 +75,12 @@ impl NodeTopic {
             drop(state);
             self.call(node, call);
         }
+        let (topic, weak) = (self.clone(), node.weak.clone());
+        (node.run)(Box::new(move || {
+            if let Some(node) = weak.upgrade() {
+                topic.call_engine(&node);
+            }
+        }));
     }
 
     /// Makes one call to the engine.
@@ -98,7 +106,12 @@ impl NodeTopic {
                 let done = self.answer(node, move |state, answer, _| {
                     state.page_for_joins(read, answer);
                 });
-                engine.history(topic, from, PAGE, done);
+                // Where all sessions wait to be reached, only the end is asked for.
+                let limit = match from {
+                    HistoryFrom::UpTo { count: 0, .. } => NOTHING,
+                    _ => PAGE,
+                };
+                engine.history(topic, from, limit, done);
             }
             Call::ListMembers((list, after)) => {
                 let done = self.answer(node, move |state, answer, now_ms| {
@@ -141,6 +154,9 @@ impl NodeTopic {
     }
 }
 
+/// How many calls to the engine a thread makes before another one goes on. All that a session can get is read by half as
+/// many.
+const CALLS_MAX: usize = 64;
 /// How much is read from the engine at a time.
 const PAGE: PageLimit = PageLimit {
     items: 1_024,

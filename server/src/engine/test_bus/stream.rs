@@ -62,6 +62,20 @@ impl Stream {
             HistoryFrom::Last(count) => head.offset.saturating_sub(count).max(oldest),
             HistoryFrom::After(at) if at.epoch != head.epoch => u64::MAX,
             HistoryFrom::After(at) => at.offset,
+            HistoryFrom::UpTo { last, .. } if last.epoch != head.epoch => u64::MAX,
+            HistoryFrom::UpTo { last, .. } if last.offset < oldest || last.offset > head.offset => {
+                u64::MAX
+            }
+            HistoryFrom::UpTo { last, count, bytes } => {
+                let kept = self.history.iter().take((last.offset - oldest) as usize);
+                let count = usize::try_from(count).unwrap_or(usize::MAX);
+                let mut sum = 0;
+                let fit = kept.rev().take(count).take_while(|(_, past)| {
+                    sum += past.message.payload().len();
+                    sum <= bytes
+                });
+                last.offset - fit.count() as u64
+            }
         };
         if after < oldest || after > head.offset {
             let head = Some(head);

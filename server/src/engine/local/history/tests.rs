@@ -44,6 +44,17 @@ fn after(offset: u64) -> HistoryFrom {
     })
 }
 
+fn up_to(offset: u64, count: u64, bytes: usize) -> HistoryFrom {
+    HistoryFrom::UpTo {
+        last: StreamPosition {
+            epoch: EPOCH,
+            offset,
+        },
+        count,
+        bytes,
+    }
+}
+
 /// A stream with publications `1` to `count`, one each second, whose payloads are their numbers.
 fn stream(count: u64, bounds: HistoryBounds) -> Stream {
     let mut stream = Stream::new(EPOCH, bounds);
@@ -94,6 +105,15 @@ fn a_page_begins_where_it_is_asked_to_and_is_complete_or_empty() {
         (after(9), 9, 9, &[], false, false),
         (after(u64::MAX), 9, 9, &[], false, false),
         (other, 9, 9, &[], false, false),
+        (up_to(6, 2, 9), 9, 9, &[5, 6, 7, 8], true, false),
+        (up_to(6, 2, 9), 2, 9, &[5, 6], true, true),
+        (up_to(6, 9, 2), 9, 9, &[5, 6, 7, 8], true, false),
+        (up_to(6, u64::MAX, 9), 1, 9, &[4], true, true),
+        (up_to(6, 9, 0), 9, 9, &[7, 8], true, false),
+        (up_to(8, 0, 9), 9, 9, &[], true, false),
+        (up_to(3, 2, 9), 9, 9, &[4, 5, 6, 7, 8], true, false),
+        (up_to(2, 2, 9), 9, 9, &[], false, false),
+        (up_to(9, 2, 9), 9, 9, &[], false, false),
     ] {
         let page = stream.page(from, PageLimit { items, bytes }, at_ms(9_000));
         let offsets: Vec<u64> = page.publications.iter().map(|it| it.at.offset).collect();
@@ -294,6 +314,22 @@ impl Model {
                 let is_whole = at.epoch == EPOCH && (self.dropped..=head).contains(&offset);
                 is_whole.then_some(offset)
             }
+            HistoryFrom::UpTo { last, count, bytes } => {
+                let offset = last.offset as usize;
+                let is_whole = last.epoch == EPOCH && (self.dropped..=head).contains(&offset);
+                is_whole.then(|| {
+                    let mut begins = offset;
+                    let mut sum = 0;
+                    while begins > self.dropped && ((offset - begins) as u64) < count {
+                        sum += self.published[begins - 1].0.len();
+                        if sum > bytes {
+                            break;
+                        }
+                        begins -= 1;
+                    }
+                    begins
+                })
+            }
         };
         assert_eq!(page.is_complete, begins.is_some());
         let Some(begins) = begins else {
@@ -346,12 +382,19 @@ fn a_page_is_complete_only_if_nothing_is_missing() {
                     model.dropped = model.published.len().min(model.dropped + 1);
                 }
                 _ => {
-                    let from = match dice.below(4) {
+                    let kind = dice.below(6);
+                    let position = StreamPosition {
+                        epoch: EPOCH + dice.below(8) / 7,
+                        offset: dice.below(model.published.len() as u64 + 3),
+                    };
+                    let from = match kind {
                         0 => HistoryFrom::Last(dice.below(9)),
-                        _ => HistoryFrom::After(StreamPosition {
-                            epoch: EPOCH + dice.below(8) / 7,
-                            offset: dice.below(model.published.len() as u64 + 3),
-                        }),
+                        1..4 => HistoryFrom::After(position),
+                        _ => HistoryFrom::UpTo {
+                            last: position,
+                            count: dice.below(9),
+                            bytes: dice.below(400) as usize,
+                        },
                     };
                     let limit = PageLimit {
                         items: dice.below(9) as usize,

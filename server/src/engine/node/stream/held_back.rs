@@ -38,7 +38,7 @@ impl<P> Held<P> {
     }
 
     pub(super) fn is_too_much(&self) -> bool {
-        self.bytes > HELD_BYTES_MAX
+        self.bytes + self.publications.len() * size_of::<P>() > HELD_BYTES_MAX
     }
 
     /// Lets what is held go on behind `last`. Answers what went on last, and what stands behind a hole.
