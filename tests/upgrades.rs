@@ -163,6 +163,51 @@ fn another_process_takes_over_every_kind_of_listener_and_sessions_are_told_to_co
 }
 
 #[test]
+fn sockets_that_are_removed_while_another_process_begins_lead_to_it_when_it_serves() {
+    let place = Place::new(
+        "listen = [\"127.0.0.1:0\", \"unix:wshd.sock\"]\nadmin_socket = \"admin.sock\"\n\
+         [limits]\nupgrade_timeout_ms = 60000\n",
+    );
+    let mut server = place.builder().start();
+    let [clients, operators, go] =
+        ["wshd.sock", "admin.sock", "go"].map(|it| place.site.root().join(it));
+    place.put_script(&format!(
+        "while [ ! -e go ]; do sleep 0.01; done\nexec {} \"$@\"",
+        env!("CARGO_BIN_EXE_wshd")
+    ));
+    signal(server.pid(), "USR2");
+    server.line(&["upgrading: starting the program anew"]);
+
+    for socket in [&clients, &operators] {
+        fs::remove_file(socket).expect("it is there");
+    }
+    server.line(&[
+        "WARN",
+        "the file of a Unix socket was removed, and is made again",
+    ]);
+    server.line(&["WARN", "the admin socket was removed, and is made again"]);
+    fs::write(go, "").expect("a file");
+
+    assert_eq!(server.wait_for_process(4 * SOON).code(), Some(0));
+    let unix = Steady::plain(Server::raw_unix(&clients));
+    let mut session = Client::over(unix, "ws://localhost/echo", "/echo", &[]);
+    assert_eq!(session.ask("hello"), "hello");
+    let request = "GET /status HTTP/1.1\r\nHost: wshd\r\n\r\n";
+    let status = Server::exchange_over(Server::raw_unix(&operators), request.as_bytes());
+    assert!(!status.contains(&server.pid().to_string()), "{status}");
+    // The process that serves looks after them.
+    fs::remove_file(&clients).expect("it is there");
+    server.says(
+        &[
+            "WARN",
+            "the file of a Unix socket was removed, and is made again",
+        ],
+        2,
+    );
+    assert_eq!(session.ask("hello"), "hello");
+}
+
+#[test]
 fn a_program_that_does_not_take_over_is_ended_and_the_server_serves_on() {
     let place = Place::new(
         "listen = [\"127.0.0.1:0\", \"unix:wshd.sock\"]\n[limits]\nupgrade_timeout_ms = 30000\n",
@@ -347,7 +392,8 @@ fn signals_for_a_process_that_has_just_been_started_to_take_over_do_not_end_it()
 
     upgrade(&server, server.pid(), 1);
 
-    server.line(&["reading the configuration again, for a SIGHUP"]);
+    // It may hear of them during its start, or once it serves.
+    server.line(&["SIGHUP", "reading the configuration again"]);
     server.says(&["upgrade failed"], 0);
     assert_eq!(server.handshake_status("/echo"), 101);
 }

@@ -18,6 +18,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
+use arc_swap::ArcSwapOption;
+
 use self::port::AdminPort;
 use self::upgrade::BeginUpgrade;
 use crate::connection::listener::Listeners;
@@ -34,7 +36,7 @@ pub(crate) struct Admin {
     /// Where the server listens.
     listeners: Arc<Listeners>,
     /// Where this is asked.
-    socket: Option<PathBuf>,
+    socket: ArcSwapOption<PathBuf>,
     port: Arc<AdminPort>,
     /// `None` in `wshd dev`.
     begin_upgrade: Option<BeginUpgrade>,
@@ -59,7 +61,7 @@ impl Admin {
             shared,
             control,
             listeners,
-            socket,
+            socket: ArcSwapOption::from_pointee(socket),
             port,
             begin_upgrade,
             began: Instant::now(),

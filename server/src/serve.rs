@@ -259,8 +259,10 @@ impl Serving {
     /// Takes the place of the server that has started this process, with its sockets and their files.
     pub fn take_over(&mut self, predecessor: Predecessor) {
         let names = self.server.router.names();
-        predecessor.take_over(names.iter().map(|name| name.to_string()));
-        self.listeners.claim_files();
+        let names = names.iter().map(|name| name.to_string());
+        let made_meanwhile = predecessor.take_over(names);
+        let config = self.server.config.load_full();
+        self.listeners.take_over(made_meanwhile, &config);
         if let Some(listener) = &mut self.admin_listener {
             listener.take_place();
         }

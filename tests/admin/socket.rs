@@ -1,9 +1,10 @@
 //! The admin socket: where it lies, what it speaks, and which programs it answers.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -202,4 +203,27 @@ fn the_files_of_sockets_that_were_removed_are_made_again_and_no_other_file_is_to
     eventually("operators find the server again", status);
     assert_eq!(fs::read(&clients).expect("it is there"), b"precious");
     server.says(&["WARN", "the file of a Unix socket was removed"], 2);
+}
+
+#[test]
+fn a_socket_that_is_made_again_elsewhere_is_told_and_found_there() {
+    let site = Site::with(&["echo_wsh"]);
+    let server = Server::bare(&site).start();
+    let before = socket_of(&site, &server);
+    let (mode, open) = (Permissions::from_mode(0o700), Permissions::from_mode(0o777));
+
+    // Where other users can write, no socket is made.
+    fs::set_permissions(site.root(), open).expect("a mode");
+    fs::remove_dir_all(site.root().join("wshd")).expect("it is there");
+    let told = "the admin socket was removed, and is made again at another path";
+    let line = server.line(&["WARN", told, &format!("path_before={}", before.display())]);
+    fs::set_permissions(site.root(), mode).expect("a mode");
+
+    let path = line.split(" path=").nth(1).expect("a path");
+    let path = path.split_whitespace().next().expect("a path");
+    assert_ne!(Path::new(path), before);
+    let status = json(&site, &["status", "--socket", path]);
+    assert_eq!(status["pid"], server.pid());
+    assert_eq!(status["admin_socket"], path);
+    server.says(&["ERROR"], 0);
 }

@@ -86,7 +86,7 @@ impl Admin {
             "listen": self.listeners.endpoints().iter().map(ToString::to_string).collect::<Vec<_>>(),
             "config_file": config.file.as_ref().map(|it| it.to_string_lossy()),
             "handlers_dir": config.handlers_dir.to_string_lossy(),
-            "admin_socket": self.socket.as_ref().map(|it| it.to_string_lossy()),
+            "admin_socket": self.socket.load().as_ref().map(|it| it.to_string_lossy()),
             "connections": {
                 "open": self.server.admission.open_connections(),
                 "max": self.server.admission.connections_max(&config.limits),

@@ -1,12 +1,12 @@
 //! The admin socket: made at the start, and accepts as long as the server lives.
 
 use std::collections::VecDeque;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::geteuid;
 use tokio::net::UnixListener;
@@ -18,7 +18,7 @@ use super::connection::Door;
 use super::{Admin, connection, place};
 use crate::config::{AdminSocket, Config};
 use crate::connection::listener::binding::WhyNot;
-use crate::connection::listener::remaking;
+use crate::connection::listener::remaking::{self, Failures};
 use crate::connection::listener::socket_file::{self, GiveFileError, SocketFile};
 use crate::connection::log_rate::LogRateLimit;
 use crate::last_resort;
@@ -28,8 +28,9 @@ use crate::sessions::peer::PeerProcess;
 #[derive(Debug)]
 pub(crate) struct AdminListener {
     // While the socket is open, no other server takes its file over.
-    file: SocketFile,
+    file: Arc<SocketFile>,
     socket: UnixListener,
+    /// Where operators find it.
     path: PathBuf,
     /// Whether the server has chosen the path.
     is_chosen: bool,
@@ -96,7 +97,7 @@ impl AdminListener {
         let socket = listen(socket).map_err(|error: io::Error| fault(error.into()))?;
         let path = path.to_owned();
         Ok(AdminListener {
-            file,
+            file: Arc::new(file),
             socket,
             path,
             is_chosen: false,
@@ -105,10 +106,27 @@ impl AdminListener {
 
     /// Puts the socket at its path, in place of that of the server before.
     pub(crate) fn take_place(&mut self) {
-        if let Err(error) = self.file.move_to(&self.path) {
+        let path = self.path.clone();
+        let moved = match self.move_to(&path) {
+            // Its file was removed beside the path.
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let beside = self.file.path().to_owned();
+                AdminListener::bind_at(&beside).map_or(Err(error), |made| {
+                    (self.file, self.socket) = (made.file, made.socket);
+                    self.move_to(&path)
+                })
+            }
+            moved => moved,
+        };
+        if let Err(error) = moved {
             let path = self.path.display();
             warn!(%path, %error, "the admin socket stays where it was made, beside its path");
         }
+    }
+
+    fn move_to(&mut self, path: &Path) -> io::Result<()> {
+        let file = Arc::get_mut(&mut self.file);
+        file.ok_or(ErrorKind::ResourceBusy)?.move_to(path)
     }
 
     /// Gives the socket's file to this user and this group.
@@ -120,34 +138,21 @@ impl AdminListener {
         &self.path
     }
 
-    /// Makes the socket anew if its file was removed. `is_told`: the log has said that this fails.
-    async fn remake(&mut self, is_told: &mut bool) {
-        let Some(path) = self.file.path_if_gone() else {
-            *is_told = false;
-            return;
-        };
-        let (path, is_chosen) = (path.to_owned(), self.is_chosen);
-        let shown = path.display().to_string();
-        let made = tokio::task::spawn_blocking(move || {
-            // A directory that the server has made is made again, too.
-            let path = Some(path).filter(|_| !is_chosen).or_else(place::choose);
-            path.map(|path| AdminListener::bind_at(&path))
-        });
-        match made.await.ok().flatten() {
-            Some(Ok(made)) => {
-                warn!(path = %shown, "the admin socket was removed, and is made again");
-                // Its descriptor is one that the server cannot lose otherwise.
-                last_resort::forget(self.socket.as_fd());
-                last_resort::watch_also(made.socket.as_fd());
-                (self.file, self.socket, self.path) = (made.file, made.socket, made.path);
+    /// Takes the place of the socket before, whose file was removed.
+    fn replace_by(&mut self, made: AdminListener, admin: &Admin) {
+        let path = made.path.display();
+        match made.path == self.path {
+            true => warn!(%path, "the admin socket was removed, and is made again"),
+            false => {
+                let path_before = self.path.display();
+                warn!(%path, %path_before, "the admin socket was removed, and is made again at another path");
             }
-            _ if *is_told => {}
-            Some(Err(error)) => {
-                error!(path = %shown, %error, "the admin socket was removed, and cannot be made again");
-                *is_told = true;
-            }
-            None => {}
         }
+        // Its descriptor is one that the server cannot lose otherwise.
+        last_resort::forget(self.socket.as_fd());
+        last_resort::watch_also(made.socket.as_fd());
+        admin.socket.store(Some(Arc::new(made.path.clone())));
+        (self.file, self.socket, self.path) = (made.file, made.socket, made.path);
     }
 
     /// Accepts until `end` comes. Then the file is removed, and what was asked is answered, within a bounded time.
@@ -155,15 +160,21 @@ impl AdminListener {
         info!(path = %self.path.display(), "commands of operators are taken");
         let mut open = OpenConnections::default();
         let refusals = LogRateLimit::new(1);
-        let mut is_told = false;
+        let remade = |it: &AdminListener| {
+            Box::pin(remade(
+                it.file.clone(),
+                it.path.clone(),
+                it.is_chosen,
+                admin.clone(),
+            ))
+        };
+        let mut next = remade(&self);
         loop {
             let accepted = tokio::select! {
                 accepted = self.socket.accept() => accepted,
-                () = tokio::time::sleep(remaking::PAUSE) => {
-                    // The path of a server that ends is free for the next one.
-                    if !admin.is_draining() {
-                        self.remake(&mut is_told).await;
-                    }
+                made = &mut next => {
+                    self.replace_by(made, &admin);
+                    next = remade(&self);
                     continue;
                 }
                 _ = &mut end => break,
@@ -195,9 +206,76 @@ impl AdminListener {
                 connection::serve(stream, admin, Door::Socket, &is_asked).await;
             });
         }
-        drop(self);
+        drop(next);
+        // This removes its file.
+        let _ = tokio::task::spawn_blocking(move || drop(self)).await;
         open.finish().await;
     }
+}
+
+/// Waits until the path does not lead to the socket any more, and makes it anew.
+async fn remade(
+    file: Arc<SocketFile>,
+    path: PathBuf,
+    is_chosen: bool,
+    admin: Arc<Admin>,
+) -> AdminListener {
+    let mut failures = Failures::default();
+    loop {
+        tokio::time::sleep(remaking::PAUSE).await;
+        // The path of a server that ends is free for the next one.
+        if admin.is_draining() {
+            continue;
+        }
+        let (file, path) = (file.clone(), path.clone());
+        let look = tokio::task::spawn_blocking(move || {
+            let made = remake(&file, &path, is_chosen, &mut failures);
+            (made, failures)
+        });
+        let made;
+        (made, failures) = look.await.unwrap_or_default();
+        if let Some(made) = made {
+            return made;
+        }
+    }
+}
+
+/// Makes the socket anew if its file was removed. That it cannot be made is told once.
+fn remake(
+    file: &SocketFile,
+    path: &Path,
+    is_chosen: bool,
+    failures: &mut Failures,
+) -> Option<AdminListener> {
+    let Some(loss) = file.loss() else {
+        *failures = Failures::default();
+        return None;
+    };
+    if !failures.is_due(path, loss, Instant::now()) {
+        return None;
+    }
+    // A directory that the server has made is made again, too.
+    let chosen = match is_chosen {
+        true => place::choose(),
+        false => Some(path.to_owned()),
+    };
+    let made = chosen.as_deref().map(AdminListener::bind_at);
+    if let Some(Ok(made)) = made {
+        return Some(AdminListener { is_chosen, ..made });
+    }
+    if failures.note(path.to_owned(), loss, Instant::now()) {
+        let path = path.display();
+        match made {
+            Some(Err(error)) => {
+                error!(%path, %error, "the admin socket was removed, and cannot be made again");
+            }
+            _ => error!(
+                %path,
+                "the admin socket was removed, and there is no directory for another one; `admin_socket` names a path"
+            ),
+        }
+    }
+    None
 }
 
 /// Whether the process runs as the server's user or as root.

@@ -13,6 +13,7 @@ use std::net::TcpStream;
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use socket2::Socket;
@@ -52,6 +53,8 @@ struct ListeningSocket {
     socket: AsyncFd<Socket>,
     /// What systemd has said of it, if it came from there.
     origin: SocketOrigin,
+    /// Whether the process that is to take the place of this one has been given it.
+    is_passed: AtomicBool,
 }
 
 /// Where a socket comes from.
@@ -91,6 +94,7 @@ impl Listener {
                 file,
                 socket,
                 origin,
+                is_passed: AtomicBool::new(false),
             }),
             wanted,
             endpoint,
@@ -179,6 +183,19 @@ async fn accept(
     listener: Listener,
     server: Arc<Server>,
     alive: mpsc::Sender<()>,
+    end: oneshot::Receiver<ListenerEnd>,
+) {
+    accept_until(&listener, server, alive, end).await;
+    // The file system of a Unix socket's file may be slow, and workers have sessions to serve.
+    if listener.socket.file.is_some() {
+        let _ = tokio::task::spawn_blocking(|| drop(listener)).await;
+    }
+}
+
+async fn accept_until(
+    listener: &Listener,
+    server: Arc<Server>,
+    alive: mpsc::Sender<()>,
     mut end: oneshot::Receiver<ListenerEnd>,
 ) {
     let mut errors = AcceptErrors::new();
@@ -192,7 +209,7 @@ async fn accept(
                         let Ok((socket, peer)) = accept_now(listener.socket()) else {
                             return;
                         };
-                        serve(&listener, socket, peer, &server, &alive);
+                        serve(listener, socket, peer, &server, &alive);
                     }
                 }
                 return;
@@ -201,7 +218,7 @@ async fn accept(
         let error = match accepted {
             Ok((socket, peer)) => {
                 errors.note_accepted();
-                if serve(&listener, socket, peer, &server, &alive) == Admitted::OverTheLimit {
+                if serve(listener, socket, peer, &server, &alive) == Admitted::OverTheLimit {
                     // An evicted connection closes its descriptor before the next one is opened.
                     wakes::yield_now().await;
                 }

@@ -4,7 +4,9 @@
 //! started again, so that no client is refused meanwhile. The other one that does so is a server that another program
 //! takes the place of.
 
+use std::fs::Metadata;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 
 use listenfd::ListenFd;
 use serde::{Deserialize, Serialize};
@@ -29,6 +31,26 @@ pub(crate) struct SocketNote {
     /// Whether it is that of the admin address.
     #[serde(default)]
     pub(crate) is_admin: bool,
+    /// Which file is that of a Unix socket. Another one may lie at its path by now.
+    #[serde(default)]
+    pub(crate) file: Option<FileIdentity>,
+}
+
+/// What tells the file of a Unix socket from any other that lies at its path later. The system gives no other file this
+/// inode while the socket is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct FileIdentity {
+    device: u64,
+    inode: u64,
+}
+
+impl FileIdentity {
+    pub(crate) fn of(file: &Metadata) -> FileIdentity {
+        FileIdentity {
+            device: file.dev(),
+            inode: file.ino(),
+        }
+    }
 }
 
 /// What came from systemd.
@@ -65,6 +87,7 @@ pub fn take() -> PassedByService {
                     is_of_systemd: true,
                     wanted: None,
                     is_admin: false,
+                    file: None,
                 },
             }),
             None => passed.remarks.push(format!(

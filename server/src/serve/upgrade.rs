@@ -20,7 +20,7 @@ use self::channel::{ToPredecessor, ToSuccessor, UpgradeChannel};
 pub use self::predecessor::{Predecessor, tell_failure};
 pub use self::program::Program;
 use self::state::{UpgradeAction, UpgradeEvent, UpgradeState, step};
-use self::successor::{NoSuccessor, Successor, wait_until_ready};
+use self::successor::{NoSuccessor, Successor, send_sockets, wait_until_ready};
 use crate::admin::port::AdminPort;
 use crate::admin::upgrade::{NotUpgraded, UpgradeAsker, Upgraded};
 use crate::config::Config;
@@ -155,7 +155,7 @@ impl Upgrade {
     /// Leaves the sockets to the process that is ready, and drains.
     fn hand_over(&self, channel: &UpgradeChannel, version: &str, began: Instant) {
         let pid = self.lock().successor.as_ref().map_or(0, Successor::pid);
-        self.listeners.leave_files();
+        let made_meanwhile = self.listeners.leave();
         // Before the other process accepts, so that no client becomes a session here only to be told to come back.
         self.listeners.end_within(ACCEPTING_END);
         self.admin_port.leave();
@@ -168,7 +168,10 @@ impl Upgrade {
         if let Some(manager) = service_manager() {
             manager.tell(&[Notice::MainPid(pid)]);
         }
-        if let Err(error) = channel.send(&ToSuccessor::Yours, &[]) {
+        let told = send_sockets(channel, &made_meanwhile)
+            .and_then(|()| channel.send(&ToSuccessor::Yours, &[]));
+        drop(made_meanwhile);
+        if let Err(error) = told {
             // It waits no longer than a few seconds for this.
             warn!(%error, "the process that takes over cannot be told that this one lets go");
         }

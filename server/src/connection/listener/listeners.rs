@@ -2,26 +2,30 @@
 //!
 //! A change binds what is new first, then lets the old listeners go. Connections of theirs stay, and those that wait to
 //! be accepted are accepted. If something cannot be bound, all goes on as it was.
+//!
+//! Workers wait for the lock of what is open, so no file system is asked under it: a change looks, binds without the lock,
+//! and begins anew if another change came first.
 
-use std::io;
-use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+mod accepting;
+mod handing_over;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
+use self::accepting::{Accepting, OpenListener};
 use super::binding::{Bound, ListenError, WhyNot, bind, bind_path};
-use super::passed::{endpoints, listener_of, note_of};
+use super::passed::{endpoints, listener_of};
 use super::socket_file::{GiveFileError, SocketFile};
-use super::{Listener, ListenerEnd, accept};
+use super::{Listener, ListenerEnd};
 use crate::config::{Config, Endpoint};
 use crate::connection::server::Server;
-use crate::process::passed_sockets::{PassedSocket, SocketNote};
+use crate::process::passed_sockets::PassedSocket;
 
 /// The listeners of a server.
 #[derive(Debug)]
@@ -43,27 +47,10 @@ struct State {
     unix_mode: u32,
     backlog: u16,
     accepting: Accepting,
-}
-
-/// A listener, and what ends its loop.
-#[derive(Debug)]
-struct OpenListener {
-    listener: Listener,
-    /// `None` while nothing is accepted.
-    end: Option<oneshot::Sender<ListenerEnd>>,
-}
-
-/// Whether connections are accepted.
-enum Accepting {
-    /// Not yet: they wait.
-    No,
-    Yes {
-        server: Arc<Server>,
-        alive: mpsc::Sender<()>,
-        loops: JoinSet<()>,
-    },
-    /// Never again.
-    Ended,
+    /// Whether another process has the sockets and their files from now on.
+    is_left: bool,
+    /// How often `open` or `spare` has changed.
+    changes: u64,
 }
 
 impl Listeners {
@@ -80,14 +67,13 @@ impl Listeners {
             unix_mode: config.unix_mode,
             backlog: config.listen_backlog,
             accepting: Accepting::No,
+            is_left: false,
+            changes: 0,
         };
-        for passed in passed {
-            match listener_of(passed) {
-                Ok(listener) => state.spare.push(listener),
-                Err(error) => warn!(%error, "a socket that was passed is not used"),
-            }
-        }
-        state.listen(config, &Handle::current())?;
+        state.spare = listeners_of(passed);
+        let known = state.known();
+        let bound = bind_all(config, &known, &[])?;
+        state.install(bound, &known, &Handle::current());
         for unused in state.spare.iter().filter(|it| it.is_of_systemd()) {
             warn!(
                 address = %unused.endpoint(),
@@ -135,109 +121,102 @@ impl Listeners {
     ///
     /// Something cannot be bound. All goes on as it was.
     pub(crate) fn apply(&self, config: &Config) -> Result<(), ListenError> {
-        let mut state = self.lock();
-        if matches!(state.accepting, Accepting::Ended) {
+        let _runtime = self.runtime.enter();
+        loop {
+            let (known, missing, changes) = {
+                let state = self.lock();
+                (state.known(), state.missing.clone(), state.changes)
+            };
+            let bound = bind_all(config, &known, &missing)?;
+            let mut state = self.lock();
+            if state.is_closed() {
+                drop(state);
+                return Ok(());
+            }
+            if state.changes != changes {
+                continue;
+            }
+            let gone = state.install(bound, &known, &self.runtime);
+            let files = state.apply_settings(config);
+            let is_loopback_only = are_loopback(&state.open);
+            drop(state);
+            gone.into_iter()
+                .for_each(|it| it.end(ListenerEnd::WhenEmpty));
+            apply_mode(&files, config.unix_mode);
+            self.is_loopback_only
+                .store(is_loopback_only, Ordering::Relaxed);
             return Ok(());
         }
-        let _runtime = self.runtime.enter();
-        state.listen(config, &self.runtime)?;
-        state.apply_settings(config);
-        self.is_loopback_only
-            .store(are_loopback(&state.open), Ordering::Relaxed);
-        Ok(())
     }
 
-    /// Whether the file of a Unix socket is gone on which connections are accepted.
-    pub(crate) fn lack_a_file(&self) -> bool {
+    /// The Unix sockets whose files are this process's. They are empty once another process has them.
+    pub(super) fn with_files(&self) -> Vec<Listener> {
         let state = self.lock();
-        let is_accepting = matches!(state.accepting, Accepting::Yes { .. });
-        is_accepting && state.files().any(|file| file.path_if_gone().is_some())
-    }
-
-    /// Binds each Unix socket anew whose file is gone, and calls `tell` with its path and the outcome. Connections that wait
-    /// at the old socket are accepted.
-    pub(crate) fn remake_files(&self, mut tell: impl FnMut(&Path, Result<(), WhyNot>)) {
-        let mut state = self.lock();
-        let _runtime = self.runtime.enter();
-        let State {
-            open,
-            accepting,
-            unix_mode,
-            backlog,
-            ..
-        } = &mut *state;
-        if !matches!(accepting, Accepting::Yes { .. }) {
-            return;
+        if state.is_closed() {
+            return Vec::new();
         }
-        for it in open {
-            let file = it.listener.socket.file.as_ref();
-            let Some(path) = file.and_then(SocketFile::path_if_gone) else {
-                continue;
-            };
-            let path = path.to_owned();
-            let wanted = &it.listener.wanted;
-            let bound = bind_path(wanted, &path, *unix_mode, *backlog).map(|listener| {
-                let mut next = OpenListener::of(listener);
-                accepting.begin(&mut next, &self.runtime);
-                std::mem::replace(it, next).end(ListenerEnd::WhenEmpty);
-            });
-            tell(&path, bound);
-        }
-    }
-
-    /// The sockets, for another process that is to take the place of this one.
-    pub(crate) fn copies(&self) -> io::Result<Vec<(OwnedFd, SocketNote)>> {
-        let state = self.lock();
         let open = state.open.iter().map(|it| &it.listener);
-        let copies = open.chain(&state.spare).map(|listener| {
-            let copy = listener.socket().as_fd().try_clone_to_owned()?;
-            Ok((copy, note_of(listener)))
-        });
-        copies.collect()
+        open.filter(|it| it.socket.file.is_some())
+            .cloned()
+            .collect()
     }
 
-    /// Leaves the files of Unix sockets to the process that takes the place of this one.
-    pub(crate) fn leave_files(&self) {
-        for file in self.lock().files() {
-            file.leave();
-        }
-    }
-
-    /// Takes over the files of Unix sockets from the process whose place this one takes, and closes the sockets that
-    /// the configuration does not list any more.
-    pub(crate) fn claim_files(&self) {
+    /// Binds the socket of `lost` anew, whose path does not lead to it any more. Connections that wait at the old one are
+    /// accepted. Returns whether the new one is listened on.
+    pub(super) fn remake(&self, lost: &Listener) -> Result<bool, WhyNot> {
+        let Some(file) = &lost.socket.file else {
+            return Ok(false);
+        };
+        let (mode, backlog) = {
+            let state = self.lock();
+            (state.unix_mode, state.backlog)
+        };
+        let _runtime = self.runtime.enter();
+        let made = bind_path(&lost.wanted, file.path(), mode, backlog)?;
         let mut state = self.lock();
-        for file in state.files() {
-            file.claim();
+        let old = state.replace(lost, made.clone(), &self.runtime);
+        drop(state);
+        let is_used = old.is_some();
+        if let Some(old) = old {
+            old.end(ListenerEnd::WhenEmpty);
         }
-        state.spare.retain(Listener::is_of_systemd);
+        // Its file is removed here if it is not used.
+        drop(made);
+        Ok(is_used)
     }
 
     /// Gives the files of Unix sockets to this user and this group.
     pub(crate) fn give_files_to(&self, user: u32, group: u32) -> Result<(), GiveFileError> {
-        let state = self.lock();
-        state.files().try_for_each(|file| file.give_to(user, group))
+        let known = self.lock().known();
+        let mut files = known.iter().filter_map(|it| it.socket.file.as_ref());
+        files.try_for_each(|file| file.give_to(user, group))
     }
 
     /// Accepts nothing more, and closes every socket. Ends when that is done. With [`ListenerEnd::WhenEmpty`],
     /// connections that wait are accepted first, but for those that systemd keeps for the next server.
     pub(crate) async fn end(&self, end: ListenerEnd) {
-        let mut loops = {
+        let (open, spare, accepting) = {
             let mut state = self.lock();
-            for it in state.open.drain(..) {
+            let open = std::mem::take(&mut state.open);
+            let spare = std::mem::take(&mut state.spare);
+            let accepting = std::mem::replace(&mut state.accepting, Accepting::Ended);
+            (open, spare, accepting)
+        };
+        // This may remove the files of Unix sockets.
+        let let_go = self.runtime.spawn_blocking(move || {
+            for it in open {
                 let end = match it.listener.is_of_systemd() {
                     true => ListenerEnd::AtOnce,
                     false => end,
                 };
                 it.end(end);
             }
-            state.spare.clear();
-            match std::mem::replace(&mut state.accepting, Accepting::Ended) {
-                Accepting::Yes { loops, .. } => loops,
-                Accepting::No | Accepting::Ended => return,
-            }
-        };
-        while loops.join_next().await.is_some() {}
+            drop(spare);
+        });
+        let _ = let_go.await;
+        if let Accepting::Yes { mut loops, .. } = accepting {
+            while loops.join_next().await.is_some() {}
+        }
     }
 
     /// Like [`end`](Self::end), from a thread outside the runtime. Waits for at most `limit`.
@@ -252,22 +231,27 @@ impl Listeners {
 }
 
 impl State {
-    /// Listens as the configuration says, with the sockets that are there and new ones.
-    fn listen(&mut self, config: &Config, runtime: &Handle) -> Result<(), ListenError> {
+    /// Whether nothing is listened on anew: the server stops, or another process has its place.
+    fn is_closed(&self) -> bool {
+        self.is_left || matches!(self.accepting, Accepting::Ended)
+    }
+
+    /// Every socket that is open.
+    fn known(&self) -> Vec<Listener> {
         let open = self.open.iter().map(|it| &it.listener);
-        let known: Vec<_> = open.chain(&self.spare).cloned().collect();
-        let listen = endpoints(config, &known)?;
-        let config = Config {
-            listen,
-            ..config.clone()
-        };
-        let Bound { listeners, missing } = bind(&config, &known, &self.missing)?;
-        let is_used = |it: &Listener| {
+        open.chain(&self.spare).cloned().collect()
+    }
+
+    /// Listens on what was bound, with the sockets of `known` and new ones. Returns the listeners that are let go.
+    fn install(&mut self, bound: Bound, known: &[Listener], runtime: &Handle) -> Vec<OpenListener> {
+        let Bound { listeners, missing } = bound;
+        let is_used = |it: &&Listener| {
             let mut used = listeners.iter();
             used.any(|used| Arc::ptr_eq(&used.socket, &it.socket))
         };
-        let is_kept = |it: &Listener| !is_used(it) && (it.is_of_systemd() || it.is_of_another());
-        self.spare = known.into_iter().filter(is_kept).collect();
+        let unused = known.iter().filter(|it| !is_used(it));
+        let is_kept = |it: &&Listener| it.is_of_systemd() || it.is_of_another();
+        self.spare = unused.filter(is_kept).cloned().collect();
         let old = std::mem::take(&mut self.open);
         let mut old: Vec<_> = old.into_iter().map(Some).collect();
         for listener in listeners {
@@ -290,12 +274,31 @@ impl State {
             }
             self.open.push(next);
         }
-        for gone in old.into_iter().flatten() {
+        let gone: Vec<OpenListener> = old.into_iter().flatten().collect();
+        for gone in &gone {
             info!(address = %gone.listener.endpoint(), "not listening any more; its connections go on");
-            gone.end(ListenerEnd::WhenEmpty);
         }
         self.missing = missing;
-        Ok(())
+        self.changes += 1;
+        gone
+    }
+
+    /// Listens on `made` in place of `lost`, and returns the listener before; `None` if that is not listened on any more.
+    fn replace(
+        &mut self,
+        lost: &Listener,
+        made: Listener,
+        runtime: &Handle,
+    ) -> Option<OpenListener> {
+        if self.is_closed() {
+            return None;
+        }
+        let mut open = self.open.iter_mut();
+        let it = open.find(|it| Arc::ptr_eq(&it.listener.socket, &lost.socket))?;
+        let mut next = OpenListener::of(made);
+        self.accepting.begin(&mut next, runtime);
+        self.changes += 1;
+        Some(std::mem::replace(it, next))
     }
 
     fn files(&self) -> impl Iterator<Item = &SocketFile> {
@@ -304,8 +307,8 @@ impl State {
         all.filter_map(|it| it.socket.file.as_ref())
     }
 
-    /// Applies what the configuration says of sockets that are open.
-    fn apply_settings(&mut self, config: &Config) {
+    /// Applies what the configuration says of sockets that are open. Returns those whose files want another mode.
+    fn apply_settings(&mut self, config: &Config) -> Vec<Listener> {
         let backlog = config.listen_backlog;
         if std::mem::replace(&mut self.backlog, backlog) != backlog {
             for it in &self.open {
@@ -316,63 +319,45 @@ impl State {
             }
         }
         let mode = config.unix_mode;
-        if std::mem::replace(&mut self.unix_mode, mode) != mode {
-            for it in &self.open {
-                let file = it.listener.socket.file.as_ref();
-                if let Some(Err(error)) = file.map(|file| file.set_mode(mode)) {
-                    let address = it.listener.endpoint();
-                    warn!(%address, %error, "`unix_mode` does not apply");
-                }
-            }
+        match std::mem::replace(&mut self.unix_mode, mode) == mode {
+            true => Vec::new(),
+            false => self.open.iter().map(|it| it.listener.clone()).collect(),
         }
     }
 }
 
-impl OpenListener {
-    /// A listener on which nothing is accepted.
-    fn of(listener: Listener) -> OpenListener {
-        OpenListener {
-            listener,
-            end: None,
-        }
-    }
-
-    fn end(self, end: ListenerEnd) {
-        if let Some(sender) = self.end {
-            // A loop that has ended is what is wanted.
-            let _ = sender.send(end);
-        }
-    }
+/// Binds all that the configuration lists, or that systemd has passed for it, and that none of `known` serves.
+fn bind_all(
+    config: &Config,
+    known: &[Listener],
+    missing: &[Endpoint],
+) -> Result<Bound, ListenError> {
+    let listen = endpoints(config, known)?;
+    let config = Config {
+        listen,
+        ..config.clone()
+    };
+    bind(&config, known, missing)
 }
 
-impl Accepting {
-    /// Accepts on this listener from now on, if connections are accepted.
-    fn begin(&mut self, it: &mut OpenListener, runtime: &Handle) {
-        if let Accepting::Yes {
-            server,
-            alive,
-            loops,
-        } = self
-        {
-            let listener = it.listener.clone();
-            info!(address = %listener.endpoint(), "listening");
-            // Loops that have ended are forgotten.
-            while loops.try_join_next().is_some() {}
-            let (end, ended) = oneshot::channel();
-            let accept = accept(listener, server.clone(), alive.clone(), ended);
-            loops.spawn_on(accept, runtime);
-            it.end = Some(end);
-        }
-    }
+/// The listeners of sockets that another process has passed. Nothing is accepted there yet.
+fn listeners_of(passed: Vec<PassedSocket>) -> Vec<Listener> {
+    let listeners = passed.into_iter().filter_map(|passed| {
+        let listener = listener_of(passed);
+        listener
+            .inspect_err(|error| warn!(%error, "a socket that was passed is not used"))
+            .ok()
+    });
+    listeners.collect()
 }
 
-impl std::fmt::Debug for Accepting {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Accepting::No => "No",
-            Accepting::Yes { .. } => "Yes",
-            Accepting::Ended => "Ended",
-        })
+fn apply_mode(listeners: &[Listener], mode: u32) {
+    for it in listeners {
+        let file = it.socket.file.as_ref();
+        if let Some(Err(error)) = file.map(|file| file.set_mode(mode)) {
+            let address = it.endpoint();
+            warn!(%address, %error, "`unix_mode` does not apply");
+        }
     }
 }
 

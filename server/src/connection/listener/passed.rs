@@ -21,7 +21,7 @@ pub(super) fn listener_of(passed: PassedSocket) -> io::Result<Listener> {
         socket.set_tcp_nodelay(true)?;
     }
     let file = match endpoint.path() {
-        Some(path) if !note.is_of_systemd => SocketFile::of_another(path).ok(),
+        Some(path) if !note.is_of_systemd => Some(SocketFile::of_another(path, note.file)),
         _ => None,
     };
     let wanted = note.wanted.as_deref().and_then(Endpoint::written);
@@ -49,6 +49,7 @@ pub(super) fn note_of(listener: &Listener) -> SocketNote {
         is_of_systemd: listener.is_of_systemd(),
         is_tls: listener.socket.origin == SocketOrigin::Systemd { is_tls: true },
         is_admin: false,
+        file: listener.socket.file.as_ref().and_then(SocketFile::identity),
     }
 }
 

@@ -7,7 +7,7 @@
 use std::fs::{self, File, Permissions};
 use std::io::{self, ErrorKind};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -18,12 +18,14 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use tracing::info;
 
 use super::binding::WhyNot;
+use crate::process::passed_sockets::FileIdentity;
 
 /// The file of a socket that is open. It is removed when this is dropped, if it still is that file.
 #[derive(Debug)]
 pub(crate) struct SocketFile {
     path: PathBuf,
-    identity: FileIdentity,
+    /// `None` if the process that has passed the socket on does not say which file it is, and none lies there.
+    identity: Option<FileIdentity>,
     /// Whether it stays, because another process has it or is to have it.
     is_left: AtomicBool,
 }
@@ -36,12 +38,13 @@ pub struct GiveFileError {
     error: io::Error,
 }
 
-/// What tells a file from any other that lies at its path later. The system gives no other file this inode while
-/// the socket is open.
+/// How a path came not to lead to its socket any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct FileIdentity {
-    device: u64,
-    inode: u64,
+pub(crate) enum FileLoss {
+    /// Nothing lies there.
+    Removed,
+    /// Another file lies there, which a process that is gone may have left.
+    Replaced(FileIdentity),
 }
 
 /// What lies at the path of a socket that is to be bound.
@@ -56,12 +59,23 @@ enum Occupant {
 
 impl SocketFile {
     /// The file of a socket that another process has passed on. It is that process's until it is claimed.
-    pub(super) fn of_another(path: &Path) -> io::Result<SocketFile> {
-        Ok(SocketFile {
+    ///
+    /// That process knows which file it is. What lies at the path may have been put there later.
+    pub(super) fn of_another(path: &Path, identity: Option<FileIdentity>) -> SocketFile {
+        let found = || Some(FileIdentity::of(&fs::symlink_metadata(path).ok()?));
+        SocketFile {
             path: path.to_owned(),
-            identity: FileIdentity::of(&fs::symlink_metadata(path)?),
+            identity: identity.or_else(found),
             is_left: AtomicBool::new(true),
-        })
+        }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn identity(&self) -> Option<FileIdentity> {
+        self.identity
     }
 
     /// Whether the file stays.
@@ -113,17 +127,26 @@ impl SocketFile {
         given.map_err(|error| fault(error.into()))
     }
 
-    /// Its path, if nothing lies there any more and the file is this process's.
-    pub(crate) fn path_if_gone(&self) -> Option<&Path> {
-        let found = fs::symlink_metadata(&self.path);
-        let is_gone = found.is_err_and(|error| error.kind() == ErrorKind::NotFound);
-        (is_gone && !self.is_left()).then_some(&self.path)
+    /// How its path came not to lead to it any more; `None` while it does, or if the file is another process's.
+    pub(crate) fn loss(&self) -> Option<FileLoss> {
+        if self.is_left() {
+            return None;
+        }
+        match fs::symlink_metadata(&self.path) {
+            Ok(found) => {
+                let found = FileIdentity::of(&found);
+                (self.identity != Some(found)).then_some(FileLoss::Replaced(found))
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => Some(FileLoss::Removed),
+            // What lies there is not known.
+            Err(_) => None,
+        }
     }
 
     /// Whether it is what lies at `path`.
     pub(super) fn is_at(&self, path: &Path) -> bool {
         let found = fs::symlink_metadata(path);
-        found.is_ok_and(|found| FileIdentity::of(&found) == self.identity)
+        found.is_ok_and(|found| Some(FileIdentity::of(&found)) == self.identity)
     }
 }
 
@@ -150,7 +173,7 @@ pub(crate) fn bind(path: &Path, mode: u32, backlog: i32) -> Result<(Socket, Sock
     let made = fs::symlink_metadata(path)?;
     let file = SocketFile {
         path: path.to_owned(),
-        identity: FileIdentity::of(&made),
+        identity: Some(FileIdentity::of(&made)),
         is_left: AtomicBool::new(false),
     };
     socket.listen(backlog)?;
@@ -184,13 +207,13 @@ pub(crate) fn check(path: &Path) -> Result<(), WhyNot> {
 ///
 /// It is changed through this descriptor: in a directory of another user, another file may take the place of this one at any
 /// time.
-fn open_same(path: &Path, identity: FileIdentity) -> io::Result<Option<File>> {
+fn open_same(path: &Path, identity: Option<FileIdentity>) -> io::Result<Option<File>> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let file = match open(path, flags, Mode::empty()) {
         Err(Errno::NOENT) => return Ok(None),
         file => File::from(file?),
     };
-    let is_same = FileIdentity::of(&file.metadata()?) == identity;
+    let is_same = Some(FileIdentity::of(&file.metadata()?)) == identity;
     Ok(is_same.then_some(file))
 }
 
@@ -243,15 +266,6 @@ fn occupant(path: &Path) -> io::Result<Occupant> {
     }
 }
 
-impl FileIdentity {
-    fn of(file: &fs::Metadata) -> FileIdentity {
-        FileIdentity {
-            device: file.dev(),
-            inode: file.ino(),
-        }
-    }
-}
-
 impl Drop for SocketFile {
     fn drop(&mut self) {
         if !self.is_left() && self.is_at(&self.path) {
@@ -267,7 +281,7 @@ const LOCK_PAUSE: Duration = Duration::from_millis(5);
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::symlink;
+    use std::os::unix::fs::{MetadataExt, symlink};
     use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 
     use super::*;

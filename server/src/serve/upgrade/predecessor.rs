@@ -11,7 +11,7 @@ use tracing::warn;
 
 use super::channel::{Received, ToPredecessor, ToSuccessor, UpgradeChannel};
 use super::successor::VARIABLE;
-use crate::process::passed_sockets::PassedSocket;
+use crate::process::passed_sockets::{PassedSocket, SocketNote};
 
 /// The server that has started this process.
 #[derive(Debug)]
@@ -40,14 +40,7 @@ impl Predecessor {
         loop {
             match channel.receive(deadline)? {
                 Received::Message(ToSuccessor::Sockets(notes), descriptors) => {
-                    if notes.len() != descriptors.len() {
-                        return Err(io::Error::other("not all of its sockets have come"));
-                    }
-                    let passed = notes.into_iter().zip(descriptors);
-                    sockets.extend(passed.map(|(note, socket): (_, OwnedFd)| PassedSocket {
-                        socket: Socket::from(socket),
-                        note,
-                    }));
+                    sockets.extend(passed(notes, descriptors)?);
                 }
                 Received::Message(ToSuccessor::Begin, descriptors) => {
                     let stdin = descriptors.into_iter().next();
@@ -66,29 +59,54 @@ impl Predecessor {
         }
     }
 
-    /// Tells the server which `handlers` this process serves, and waits until it has let go of its sockets.
+    /// Tells the server which `handlers` this process serves, and waits until it has let go of its sockets. Returns those
+    /// that it has made since it started this process.
     ///
     /// A server that has ended meanwhile has let go of them too. The drop of this tells it that all is in its place here.
-    pub(crate) fn take_over(&self, handlers: impl Iterator<Item = String>) {
-        if let Err(error) = self.tell_and_wait(handlers) {
+    pub(crate) fn take_over(&self, handlers: impl Iterator<Item = String>) -> Vec<PassedSocket> {
+        let mut made_meanwhile = Vec::new();
+        if let Err(error) = self.tell_and_wait(handlers, &mut made_meanwhile) {
             warn!(%error, "the server before this one does not answer; going on without it");
         }
+        made_meanwhile
     }
 
-    fn tell_and_wait(&self, handlers: impl Iterator<Item = String>) -> io::Result<()> {
+    fn tell_and_wait(
+        &self,
+        handlers: impl Iterator<Item = String>,
+        made_meanwhile: &mut Vec<PassedSocket>,
+    ) -> io::Result<()> {
         for name in handlers {
             self.channel.send(&ToPredecessor::Serves(name), &[])?;
         }
         let version = env!("CARGO_PKG_VERSION").to_owned();
         self.channel.send(&ToPredecessor::Ready { version }, &[])?;
-        match self
-            .channel
-            .receive::<ToSuccessor>(Instant::now() + HAND_OVER_TIMEOUT)?
-        {
-            Received::Message(..) | Received::End => Ok(()),
-            Received::Late => Err(io::ErrorKind::TimedOut.into()),
+        let deadline = Instant::now() + HAND_OVER_TIMEOUT;
+        loop {
+            match self.channel.receive::<ToSuccessor>(deadline)? {
+                Received::Message(ToSuccessor::Sockets(notes), descriptors) => {
+                    made_meanwhile.extend(passed(notes, descriptors)?);
+                }
+                Received::Message(..) | Received::End => return Ok(()),
+                Received::Late => return Err(io::ErrorKind::TimedOut.into()),
+            }
         }
     }
+}
+
+/// The sockets that came in one message.
+fn passed(
+    notes: Vec<SocketNote>,
+    descriptors: Vec<OwnedFd>,
+) -> io::Result<impl Iterator<Item = PassedSocket>> {
+    if notes.len() != descriptors.len() {
+        return Err(io::Error::other("not all of its sockets have come"));
+    }
+    let passed = notes.into_iter().zip(descriptors);
+    Ok(passed.map(|(note, socket)| PassedSocket {
+        socket: Socket::from(socket),
+        note,
+    }))
 }
 
 /// Tells the server whose place this process was to take why it does not. Where there is no such server, nothing happens.

@@ -43,11 +43,7 @@ impl Successor {
     ) -> io::Result<(Successor, UpgradeChannel)> {
         let (channel, theirs) = UpgradeChannel::pair()?;
         // All of it waits in the channel until the process reads it.
-        for part in sockets.chunks(DESCRIPTORS_MAX) {
-            let descriptors: Vec<_> = part.iter().map(|(socket, _)| socket.as_fd()).collect();
-            let notes = part.iter().map(|(_, note)| note.clone()).collect();
-            channel.send(&ToSuccessor::Sockets(notes), &descriptors)?;
-        }
+        send_sockets(&channel, sockets)?;
         // The channel is its stdin, and so what is stdin here goes through the channel.
         let stdin = io::stdin();
         channel.send(&ToSuccessor::Begin, &[stdin.as_fd()])?;
@@ -89,6 +85,19 @@ impl Successor {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Passes sockets to the process at the other end.
+pub(super) fn send_sockets(
+    channel: &UpgradeChannel,
+    sockets: &[(OwnedFd, SocketNote)],
+) -> io::Result<()> {
+    for part in sockets.chunks(DESCRIPTORS_MAX) {
+        let descriptors: Vec<_> = part.iter().map(|(socket, _)| socket.as_fd()).collect();
+        let notes = part.iter().map(|(_, note)| note.clone()).collect();
+        channel.send(&ToSuccessor::Sockets(notes), &descriptors)?;
+    }
+    Ok(())
 }
 
 /// How long a process may take to end that has closed its side of the channel.
