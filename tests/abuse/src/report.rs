@@ -149,7 +149,8 @@ WebSockets. They stand for other machines, so they get a processor when server a
 echo of the server the prober asks for one of a thread that does nothing else: *a bare echo*, which says what the wait for a
 processor of this machine has to do with a figure. The second server of the combined run stands for another machine, too
 (nice -10). Within 10 s of each attack, descriptors are back (5 %), resident memory too (8 MiB), and the log has no panic.
-Images of retired generations, which are never unmapped, are counted apart, with 8 KiB more for each.
+Images of retired generations, which are never unmapped, are counted apart, with 8 KiB more for each. The soak
+measures that part before its load: what the loader and the server note of a generation for ever.
 
 The runtime runs tasks in the order in which they became ready. So that an echo does not wait behind ten thousand sessions that
 end at one moment (26), or behind as many TLS handshakes, a few of them are worked off at a time (`server/src/runtime/pacer.rs`).
