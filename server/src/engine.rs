@@ -343,7 +343,7 @@ pub(crate) struct KeptValue {
 /// Why an engine has not done what it was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Failure {
-    /// Too much waits for the engine.
+    /// Too much waits, for the engine or for a handler.
     Full,
     /// It would pass a limit. Nothing was changed.
     TooBig {

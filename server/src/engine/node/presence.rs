@@ -13,6 +13,10 @@ impl Node {
             return done(Err(Failure::Unsupported));
         }
         self.hear_of_members(topic);
+        // A change waits for a handler that makes a message about it.
+        if self.known.find(topic).is_some_and(|known| known.is_full()) {
+            return done(Err(Failure::Full));
+        }
         let (topic, member) = (TopicName::new(topic), Member { id, value });
         let before = self.members.set(&topic, &member);
         let (node, of, refused) = (self.weak.clone(), topic.clone(), member.clone());

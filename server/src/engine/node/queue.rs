@@ -99,6 +99,13 @@ impl Queue {
         self.items.push_back(item);
     }
 
+    /// Adds a gap. One tells of all that are lost at its place.
+    pub(super) fn push_gap(&mut self) {
+        if !matches!(self.items.back(), Some(Item::Gap)) {
+            self.push(Item::Gap);
+        }
+    }
+
     /// Keeps nothing of what a session has missed that does not want to join any more. Its joins keep their places, so that they
     /// are answered, and no handler is called for them.
     pub(super) fn give_up_joins(&mut self, id: u64) {

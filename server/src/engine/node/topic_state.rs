@@ -156,7 +156,7 @@ impl TopicState {
         if self.is_remote && self.queue.is_full() {
             // It counts as lost, so it is read again from the history, or told.
             if at.is_none() {
-                self.queue.push(Item::Gap);
+                self.queue.push_gap();
             }
             return;
         }
@@ -176,7 +176,14 @@ impl TopicState {
 
     /// A change of the members has come.
     pub(super) fn change(&mut self, change: PresenceChange, now_ms: u64) {
+        let is_full = self.is_remote && self.queue.is_full();
         let news = match &mut self.roster {
+            // The members are listed again when there is room, and what is different is told.
+            Some(roster) if is_full => {
+                roster.cut();
+                self.is_changed = true;
+                None
+            }
             Some(roster) => roster.change(change, now_ms),
             None => Some(change),
         };
@@ -202,7 +209,7 @@ impl TopicState {
         let roster = self
             .roster
             .get_or_insert_with(|| Roster::new(topic.clone()));
-        if roster.is_away() && self.stream.is_subscribed() {
+        if roster.is_away() && self.stream.is_subscribed() && !self.queue.is_full() {
             roster.begin(now_ms);
         }
         self.list_members(now_ms);
@@ -220,6 +227,11 @@ impl TopicState {
     /// The engine has answered [`Call::ReadMissing`].
     pub(super) fn missing(&mut self, question: u64, answer: Result<Page, Failure>, now_ms: u64) {
         if question == self.question {
+            // It is read again at the next tick, when there may be room.
+            let answer = match self.queue.is_full() {
+                true => Err(Failure::Full),
+                false => answer,
+            };
             self.step(Event::Read(answer.map(Missing::from)), now_ms);
             self.settle();
         }
@@ -348,7 +360,7 @@ impl TopicState {
                     self.calls.push_back(call);
                 }
                 Action::Deliver(publication, at) => self.deliver(publication, at),
-                Action::TellGap => self.queue.push(Item::Gap),
+                Action::TellGap => self.queue.push_gap(),
                 Action::FailJoins => self.refuse_joins(),
                 Action::Forget => self.is_forgettable = true,
             }
@@ -393,6 +405,8 @@ impl TopicState {
         {
             let ready = self.joins.settle(last, &self.window);
             self.queue_joins(ready);
+            // Each read has messages of its own, which wait for a handler that makes its form of them.
+            let last = last.filter(|_| !self.queue.is_full());
             let from = last.and_then(|last| self.joins.next_read(last));
             self.calls
                 .extend(from.map(|(read, from)| Call::ReadForJoins(read, from)));
@@ -450,3 +464,6 @@ const WINDOW_BYTES_MAX: usize = 256 * 1024;
 const READING_BYTES_MAX: usize = 1024 * 1024;
 /// A lost publication is found by the next one of its topic. The last one of all is found by this look.
 const HEADS_EVERY_MS: u64 = 10_000;
+
+#[cfg(test)]
+mod tests;

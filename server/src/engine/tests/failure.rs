@@ -262,6 +262,48 @@ fn claim_31_a_handler_that_is_too_slow_fills_its_topic_and_no_other() {
 }
 
 #[test]
+fn claim_31_a_handler_that_is_too_slow_for_the_changes_of_a_topic_stops_them_and_members_can_leave()
+{
+    for kind in KINDS {
+        let cluster = Cluster::new(kind);
+        cluster.tell_members();
+        let mut session = cluster.session(0);
+        session.subscribe("kept");
+        let value = "x".repeat(1_000);
+        cluster.settle();
+        let other = cluster.session(0);
+        let is_full = |failure| failure == Failure::Full;
+        let mut entered = 0;
+        // No time passes for the thread that calls the handler.
+        let refused = loop {
+            let answer = other.enter("kept", &format!("{entered}{value}"));
+            if let Kind::Bus(_) = kind {
+                cluster.bus().run_to(cluster.now_ms() + entered);
+            }
+            if entered == 20_000 || answer.is_there() && answer.take().is_err_and(is_full) {
+                break entered < 20_000;
+            }
+            entered += 1;
+        };
+
+        assert!(refused, "{kind:?}");
+        assert!((5_000..10_000).contains(&entered), "{kind:?}: {entered}");
+        other.leave("kept");
+        // A server that has not heard all changes lists the members.
+        cluster.advance(20_000);
+        let texts = session.texts();
+        let left = format!("left {}", other.id());
+        assert!(
+            texts.last().is_some_and(|it| it.starts_with(&left)),
+            "{kind:?}"
+        );
+        let answer = other.enter("kept", "again");
+        cluster.settle();
+        assert!(answer.take().is_ok(), "{kind:?}");
+    }
+}
+
+#[test]
 fn claim_31_an_envelope_runs_on_no_publishers_thread_and_each_publication_goes_through_it_in_order()
 {
     for kind in KINDS {
