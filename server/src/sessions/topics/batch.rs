@@ -58,6 +58,11 @@ impl Batch {
         self.publications.push(next);
     }
 
+    /// How many publications it has.
+    pub(super) fn len(&self) -> usize {
+        self.publications.len()
+    }
+
     /// Serves at most `allowance` subscribers more, and takes them off. Answers whether all are served.
     pub(super) fn serve(&mut self, allowance: &mut usize, by: SendBy) -> bool {
         let mut frames = Frames::new(&self.publications);

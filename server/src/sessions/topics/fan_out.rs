@@ -40,6 +40,9 @@ struct State {
     /// The publications that wait, each with its subscribers, the oldest first.
     waiting: VecDeque<(Publication, Members)>,
     waiting_bytes: usize,
+    /// How many publications were accepted, and how many of these every subscriber has.
+    accepted: u64,
+    given: u64,
     /// What is served, while no thread serves it.
     current: Option<Batch>,
     /// Whether a thread serves now.
@@ -126,6 +129,7 @@ impl FanOut {
                     except,
                 };
                 state.waiting_bytes += message.plain().len() + size_of::<Publication>();
+                state.accepted += 1;
                 let members = state.members.clone();
                 state.waiting.push_back((publication, members));
             }
@@ -150,8 +154,16 @@ impl FanOut {
     }
 
     /// Serves all that waits, by letters, so that what is posted to a subscriber next comes behind it.
+    ///
+    /// What others publish meanwhile is not waited for: it may have no end.
     pub(super) fn finish(&self) {
-        loop {
+        let accepted = self.lock().accepted;
+        self.give(accepted);
+    }
+
+    /// Serves by letters until every subscriber has so many of the publications.
+    fn give(&self, accepted: u64) {
+        while self.lock().given < accepted {
             match self.serve(&mut { TASK_ALLOWANCE }, SendBy::Letters) {
                 Progress::Done => return,
                 Progress::More => {}
@@ -173,9 +185,11 @@ impl FanOut {
         state.is_served = true;
         drop(state);
         let is_over = batch.serve(allowance, by);
+        let given = if is_over { batch.len() } else { 0 };
         let spare = is_over.then(|| batch.clear());
         let mut state = self.lock();
         state.is_served = false;
+        state.given += given as u64;
         match spare {
             None => state.current = Some(batch),
             Some(spare) => state.spare = spare,

@@ -234,3 +234,35 @@ fn what_follows_a_publication_waits_for_another_thread_that_serves_the_topic() {
 
     assert_eq!(publisher.join().expect("it does not panic"), [1]);
 }
+
+#[test]
+fn what_is_published_before_is_waited_for_and_what_others_publish_meanwhile_is_not() {
+    let members = sessions(1);
+    let topics = lobby(&members);
+    let fan_out = topics.find(LOBBY).expect("the topic");
+    let _turn = wakes::defer();
+    topics.publish(LOBBY, &message(1), 0);
+    fan_out.finish();
+    assert_eq!(numbers(&members[0]), [1]);
+
+    // Another thread serves, and has always something to serve.
+    fan_out.lock().is_served = true;
+    topics.publish(LOBBY, &message(2), 0);
+    let waits = {
+        let (fan_out, accepted) = (fan_out.clone(), fan_out.lock().accepted);
+        std::thread::spawn(move || fan_out.give(accepted))
+    };
+    std::thread::sleep(Duration::from_millis(20));
+    assert!(!waits.is_finished(), "the second one is not served");
+    topics.publish(LOBBY, &message(3), 0);
+    fan_out.lock().given += 1;
+
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !waits.is_finished() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let has_waited_for_the_third = !waits.is_finished();
+    fan_out.lock().is_served = false;
+    waits.join().expect("it does not panic");
+    assert!(!has_waited_for_the_third);
+}
