@@ -270,6 +270,8 @@ fn a_panic_on_the_control_road_ends_neither_the_road_nor_a_wait_for_it() {
     drop(entered);
     // The server stops as well.
     runtime.block_on(serving.run(async { wshd::serve::StopReason::Told }));
+    // On one processor a worker rests until the process ends, as a reserve, and the end of a runtime waits for its workers.
+    runtime.shutdown_background();
 }
 
 #[test]
