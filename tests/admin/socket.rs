@@ -54,6 +54,52 @@ fn the_configuration_names_the_socket_or_switches_it_off() {
 }
 
 #[test]
+fn no_other_server_is_asked_where_a_broken_configuration_may_name_the_socket() {
+    let site = Site::with(&["echo_wsh"]);
+    let good = "listen = [\"127.0.0.1:0\"]\nadmin_socket = \"own.sock\"\n";
+    site.write("config.toml", good);
+    let own = Server::builder(&site).start();
+    let port = own.port().to_string();
+    assert_eq!(json(&site, &["status", "--port", &port])["pid"], own.pid());
+    let config = site.write("other.toml", "handlers_dir = \"handlers\"\n");
+    let config = config.to_str().expect("text");
+    let other = Server::builder(&site).args(["--config", config]).start();
+    let other_path = socket_of(&site, &other);
+    let other_path = other_path.to_str().expect("text");
+
+    // What is wrong elsewhere hides no admin socket.
+    site.write("config.toml", &format!("{good}[limits]\nnone = 1\n"));
+    assert_eq!(json(&site, &["status"])["pid"], own.pid());
+    for (text, fault) in [
+        ("admin_socket = [", "config.toml:1:17: "),
+        (
+            "admin_socket = 1\n",
+            "config.toml:1:16: `admin_socket` wants ",
+        ),
+    ] {
+        site.write("config.toml", text);
+        let (code, said) = refused(&site, &["quarantine", "echo"]);
+        assert_eq!(code, 1, "{said}");
+        assert!(
+            said.starts_with(&format!(
+                "wshd: which server is meant is not known: {fault}"
+            )) && said.ends_with("; `--port` or `--socket` says it"),
+            "{said}"
+        );
+    }
+    let handlers = json(&site, &["list", "--socket", other_path]);
+    assert_eq!(handlers[0]["generations"][0]["state"], "serving");
+    let port = other.port().to_string();
+    let status = json(&site, &["status", "--port", &port]);
+    assert_eq!(status["pid"], other.pid());
+
+    // A server that has this file, and a socket where it is looked for, is meant.
+    site.write("other.toml", "listen = [");
+    let status = json(&site, &["status", "--config", config]);
+    assert_eq!(status["pid"], other.pid());
+}
+
+#[test]
 fn the_socket_speaks_http_and_answers_garbage_with_a_sentence() {
     let site = Site::with(&["echo_wsh"]);
     let server = Server::start(&site);

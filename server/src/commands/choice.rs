@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::client::{Client, NoAnswer};
 use super::report;
 use crate::admin::place;
-use crate::config::{AdminSocket, Config, Flags, LastGood, ServerChoice};
+use crate::config::{AdminSocket, CheckedReading, ConfigError, Flags, ServerChoice};
 
 /// Why no server was chosen.
 #[derive(Debug)]
@@ -25,21 +25,32 @@ pub(super) fn choose(choice: &ServerChoice) -> Result<Client, Choosing> {
     if let Some(socket) = &choice.socket {
         return Ok(Client::new(socket));
     }
-    let config = configuration(choice.config.as_deref())?;
-    if let Some(AdminSocket::Off) = config.as_ref().map(|it| &it.admin_socket) {
-        let why = "the configuration switches the admin socket off: `admin_socket`";
-        return Err(Choosing::NoServer(why.to_owned()));
-    }
-    if let Some(AdminSocket::At(path)) = config.as_ref().map(|it| &it.admin_socket)
-        && choice.port.is_none()
-    {
-        let named = Client::new(path);
-        let file = config.as_ref().and_then(|it| it.file.as_deref());
-        // A server that was started with another `admin_socket` goes on with that.
-        return Ok(match named.get("/status") {
-            Err(NoAnswer::NoServer { .. }) => file.and_then(chosen_by_file).unwrap_or(named),
-            _ => named,
-        });
+    match named_socket(choice.config.as_deref())? {
+        NamedSocket::Off => {
+            let why = "the configuration switches the admin socket off: `admin_socket`";
+            return Err(Choosing::NoServer(why.to_owned()));
+        }
+        NamedSocket::At { socket, file } => {
+            let named = Client::new(&socket);
+            match (named.get("/status"), choice.port) {
+                // A server that was started with another `admin_socket` goes on with that.
+                (Err(NoAnswer::NoServer { .. }), None) => {
+                    return Ok(file.and_then(|it| chosen_by_file(&it)).unwrap_or(named));
+                }
+                (_, None) => return Ok(named),
+                (Ok(status), Some(_)) if is_meant(&status, choice) => return Ok(named),
+                (_, Some(_)) => {}
+            }
+        }
+        // It may name the socket of a server that is not among those that are looked for.
+        NamedSocket::Unknown { file, error } if choice.port.is_none() => {
+            let why = format!(
+                "which server is meant is not known: {error}; `--port` or `--socket` says it"
+            );
+            let chosen = file.and_then(|it| chosen_by_file(&it));
+            return chosen.ok_or(Choosing::Refused(why));
+        }
+        NamedSocket::Unknown { .. } | NamedSocket::Automatic => {}
     }
     let mut found = Vec::new();
     let mut refused = None;
@@ -92,8 +103,25 @@ fn chosen_by_file(file: &Path) -> Option<Client> {
     }
 }
 
-/// The configuration of a server that would be started here, or of the file that is named. It may not be readable here.
-fn configuration(file: Option<&Path>) -> Result<Option<Config>, Choosing> {
+/// What a configuration says of the admin socket.
+enum NamedSocket {
+    /// It leaves it to the server.
+    Automatic,
+    Off,
+    At {
+        socket: PathBuf,
+        file: Option<PathBuf>,
+    },
+    /// The file cannot be read, or is wrong where it says that.
+    Unknown {
+        file: Option<PathBuf>,
+        error: ConfigError,
+    },
+}
+
+/// What is said of the admin socket by the configuration of a server that would be started here, or by the file that is
+/// named. What else is wrong in it does not matter.
+fn named_socket(file: Option<&Path>) -> Result<NamedSocket, Choosing> {
     let flags = match file {
         Some(file) => Flags::of_file(file),
         None => Flags::default(),
@@ -105,9 +133,26 @@ fn configuration(file: Option<&Path>) -> Result<Option<Config>, Choosing> {
         return Err(Choosing::Refused(why));
     }
     let working_dir = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
-    let read = flags.read_again(&working_dir, &mut LastGood::default());
-    // A broken file says nothing of the server that runs.
-    Ok(read.ok().map(|reading| reading.config))
+    let unknown = |error| NamedSocket::Unknown {
+        file: flags.file_to_read(&working_dir),
+        error,
+    };
+    Ok(match flags.read_to_check(&working_dir) {
+        Err(error) => unknown(error),
+        Ok(CheckedReading {
+            error: Some(error),
+            is_admin_socket_known: false,
+            ..
+        }) => unknown(error),
+        Ok(CheckedReading { config, .. }) => match config.admin_socket {
+            AdminSocket::Automatic => NamedSocket::Automatic,
+            AdminSocket::Off => NamedSocket::Off,
+            AdminSocket::At(socket) => NamedSocket::At {
+                socket,
+                file: config.file,
+            },
+        },
+    })
 }
 
 /// Where a server is there that does not drain, those that drain are not meant: another process has taken their place.

@@ -85,13 +85,22 @@ impl Flags {
         let mut named = NamedContents::new(&nothing);
         let layers = self.read_layers(working_dir, &Environment::of_process(), None, &mut named)?;
         let is_handlers_dir_known = !layers.findings.is_spoiled(&["handlers_dir", "scan_dir"]);
+        let is_admin_socket_known = !layers.findings.is_spoiled(&["admin_socket"]);
         let (error, places) = layers.findings.into_error();
         Ok(CheckedReading {
             config: layers.config,
             error,
             is_handlers_dir_known,
+            is_admin_socket_known,
             places: WrittenPaths(places),
         })
+    }
+
+    /// The configuration file that [`Flags::read`] reads, absolute, whatever is in it. `None` if there is none.
+    pub(crate) fn file_to_read(&self, working_dir: &Path) -> Option<PathBuf> {
+        let (flags, _) = Environment::of_process().below(self.clone());
+        let mut places = places(flags.file(), working_dir).into_iter();
+        places.find(|path| path.symlink_metadata().is_ok())
     }
 
     /// Like [`Flags::read`], with these variables instead of the process's.
@@ -189,6 +198,8 @@ pub struct CheckedReading {
     pub error: Option<ConfigError>,
     /// Whether it says where handlers are.
     pub is_handlers_dir_known: bool,
+    /// Whether it says where the admin socket is.
+    pub is_admin_socket_known: bool,
     /// Where the configuration file says each path.
     pub places: WrittenPaths,
 }
