@@ -10,7 +10,7 @@ mod report;
 mod table;
 mod top;
 
-use std::io::Write;
+use std::io::{self, ErrorKind, Write};
 use std::time::Duration;
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -33,10 +33,15 @@ pub fn run(command: &OperatorCommand) -> u8 {
         return top::top(&client, *interval);
     }
     match carry_out(command, &client) {
-        Ok(outcome) => {
-            outcome.print(command.is_json);
-            outcome.code
-        }
+        Ok(outcome) => match outcome.print(command.is_json) {
+            Ok(()) => outcome.code,
+            // The reader has gone, as behind a `head`: it has what it wants.
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => outcome.code,
+            Err(error) => fail(
+                outcome.code.max(FAILED),
+                &format!("cannot write to stdout: {error}"),
+            ),
+        },
         Err(NoAnswer::Refused(why)) => fail(FAILED, &why),
         Err(error) => fail(NO_SERVER, &error.to_string()),
     }
@@ -63,17 +68,18 @@ impl Outcome {
         }
     }
 
-    fn print(&self, is_json: bool) {
-        // The reader may have gone.
-        let mut out = std::io::stdout().lock();
-        let _ = match is_json {
+    /// Writes the answer to stdout, and what went wrong to stderr.
+    fn print(&self, is_json: bool) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        let written = match is_json {
             true => writeln!(out, "{}", crate::admin::json::text(&self.answer)),
             false => write!(out, "{}", self.text),
         };
-        let _ = out.flush();
+        let written = written.and_then(|()| out.flush());
         if !is_json {
             self.faults.iter().for_each(|fault| tell(fault));
         }
+        written
     }
 }
 
@@ -195,11 +201,7 @@ fn encoded(text: &str) -> String {
 /// Writes a sentence to stderr.
 fn tell(sentence: &str) {
     // It fails when the reader has gone.
-    let _ = writeln!(
-        std::io::stderr(),
-        "wshd: {}",
-        logging::on_one_line(sentence)
-    );
+    let _ = writeln!(io::stderr(), "wshd: {}", logging::on_one_line(sentence));
 }
 
 fn fail(code: u8, sentence: &str) -> u8 {

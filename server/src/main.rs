@@ -1,7 +1,7 @@
 //! The `wshd` command: the command line, logging, signals and exit codes. The rest is in the library.
 
 use std::cell::RefCell;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -344,14 +344,14 @@ fn check(flags: &Flags) -> u8 {
     // The log comes before the result.
     logging::flush(Duration::from_secs(1));
     let mut out = std::io::stdout().lock();
+    let mut written = Ok(());
     for plugin in &report.good {
         let (name, path) = (&plugin.name, shown(&plugin.path, config).display());
         let mut line = format!("good: /{name} {path}");
         if !plugin.description.is_empty() {
             line += &format!(" ({})", plugin.description);
         }
-        // It fails when the reader has gone.
-        let _ = writeln!(out, "{}", logging::on_one_line(&line));
+        written = written.and_then(|()| writeln!(out, "{}", logging::on_one_line(&line)));
     }
     let good = report.good.iter().map(|plugin| &plugin.name);
     let known: Vec<String> = good.chain(&report.refused).cloned().collect();
@@ -384,8 +384,16 @@ fn check(flags: &Flags) -> u8 {
     for fault in hidden.chain(topics) {
         note(&format!("{fault:#}"));
     }
+    let is_told = match &written {
+        // The reader has gone, as behind a `head`: it has what it wants.
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            blame(&format!("cannot write to stdout: {error}"));
+            false
+        }
+        _ => true,
+    };
     let is_configured = unknown.is_empty() && report.bad_tls.is_empty();
-    match (is_configured, report.bad.is_empty()) {
+    match (is_configured, report.bad.is_empty() && is_told) {
         (_, false) => FAILED,
         (false, true) => CONFIG,
         (true, true) => 0,
