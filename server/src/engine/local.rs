@@ -84,6 +84,8 @@ impl LocalEngine {
         for owner in self.owners.all() {
             has_more |= owner.store().drop_over(now, SWEEP_VALUES);
         }
+        // A thread that frees leaves to the next publication what has come meanwhile, and there may be none.
+        self.shed();
         let limits = (self.settings.limits)();
         self.shed_log.tell_rest(limits.history_bytes_max, now);
         has_more

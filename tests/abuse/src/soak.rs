@@ -68,7 +68,7 @@ fn load(lab: &Lab, server: &Server, time: Duration) -> Result<(Load, Vec<Sample>
 
 /// What a retired generation keeps besides its image, in bytes: what the loader and the server note of it for ever.
 ///
-/// Nobody sends anything meanwhile. The sessions move from build to build, so that threads of the server run each one.
+/// No session sends anything meanwhile. The sessions move from build to build, so that threads of the server run each one.
 fn kept_of_a_generation(lab: &Lab, server: &Server) -> Result<f64> {
     let builds = lab.artifacts.builds(LEDGER)?;
     let _sessions = Swarm::opened(server.port, "/ledger", SESSIONS)?;

@@ -178,20 +178,30 @@ impl TopicTable {
     ///
     /// Returns what was dropped, if something was.
     pub(super) fn shed(&self, bytes_max: usize) -> Option<Shed> {
-        if self.usage.history_bytes() <= bytes_max {
+        let bytes = self.usage.history_bytes();
+        if bytes <= bytes_max {
             return None;
         }
+        // A little more than needed, so that a look at the topics of a shard serves many publications.
+        let target = bytes_max - (bytes_max / SHED_PART).min(SHED_BYTES_MAX);
+        // What others publish meanwhile, they shed next.
+        self.free(target, bytes - target)
+    }
+
+    /// Has histories drop publications until all together take no more than `target`, or until so many bytes are freed:
+    /// other threads may publish as fast as this one frees.
+    pub(super) fn free(&self, target: usize, at_most: usize) -> Option<Shed> {
         let mut next_shard = match self.next_shard.try_lock() {
             Ok(next_shard) => next_shard,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             // Another thread is about it.
             Err(TryLockError::WouldBlock) => return None,
         };
-        // A little more than needed, so that a look at the topics of a shard serves many publications.
-        let target = bytes_max - (bytes_max / SHED_PART).min(SHED_BYTES_MAX);
         let mut dropped: Option<Shed> = None;
         loop {
+            let freed = dropped.as_ref().map_or(0, |dropped| dropped.bytes);
             let too_much = self.usage.history_bytes().saturating_sub(target);
+            let too_much = too_much.min(at_most.saturating_sub(freed));
             let largest: Vec<usize> = self.shards().map(|shard| shard.marks.largest).collect();
             let most = largest.iter().copied().max().unwrap_or(0);
             if too_much == 0 || most == 0 {

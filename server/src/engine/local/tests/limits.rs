@@ -108,6 +108,22 @@ fn a_topic_with_many_messages_pays_for_them_and_quiet_ones_keep_theirs() {
 }
 
 #[test]
+fn a_thread_frees_what_was_too_much_when_it_began_whatever_others_publish_meanwhile() {
+    let it = Fixture::new(Some(UNBOUNDED));
+    let lobby = topic("lobby");
+    for _ in 0..10 {
+        it.publish(&lobby, &[0; 1_000]).unwrap();
+    }
+
+    let shed = it.engine.topics.free(0, 1).expect("something is freed");
+
+    assert_eq!((shed.publications, it.usage().publications), (1, 9));
+    assert!(it.engine.topics.free(usize::MAX, usize::MAX).is_none());
+    assert!(it.engine.topics.free(0, usize::MAX).is_some());
+    assert_eq!(it.usage().publications, 0);
+}
+
+#[test]
 fn among_equal_topics_the_latest_keep_their_messages() {
     let it = Fixture::new(Some(UNBOUNDED));
     let name = |number| topic(&format!("{number:05}"));
