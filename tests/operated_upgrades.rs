@@ -141,7 +141,9 @@ fn the_command_says_why_the_new_process_does_not_take_over() {
     };
 
     place.put_script("exit 3");
-    fails("it has ended; its own lines say why");
+    fails("it has ended with exit status 3; its own lines say why");
+    place.put_script("kill -SEGV $$");
+    fails("it has ended with signal 11 (SIGSEGV); its own lines may say why");
     place.put(Path::new("/nonexistent/wshd"));
     fails("it cannot be started: No such file or directory");
     // The new process says itself what is wrong: with the configuration, and later with what it says.

@@ -10,6 +10,7 @@ mod program;
 mod state;
 mod successor;
 
+use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -20,7 +21,7 @@ use self::channel::{ToPredecessor, ToSuccessor, UpgradeChannel};
 pub use self::predecessor::{Predecessor, tell_failure};
 pub use self::program::Program;
 use self::state::{UpgradeAction, UpgradeEvent, UpgradeState, step};
-use self::successor::{NoSuccessor, Successor, send_sockets, wait_until_ready};
+use self::successor::{LAST_LINES, LOOK, NoSuccessor, Successor, send_sockets, wait_until_ready};
 use crate::admin::port::AdminPort;
 use crate::admin::upgrade::{NotUpgraded, UpgradeAsker, Upgraded};
 use crate::config::Config;
@@ -148,7 +149,21 @@ impl Upgrade {
                 UpgradeAction::End => self.end_successor(),
                 _ => {}
             },
+            // It is ending, and has closed its side of the channel first.
+            Err(NoSuccessor::Ended(_)) => self.fail(&NoSuccessor::Ended(self.successors_end())),
             Err(error) => self.fail(&error),
+        }
+    }
+
+    /// Waits until the other process, which is ending, has ended. `None` if that takes long, or the server stops.
+    fn successors_end(&self) -> Option<ExitStatus> {
+        let deadline = Instant::now() + LAST_LINES;
+        loop {
+            let ended = self.lock().successor.as_mut()?.exit_status();
+            if ended.is_some() || Instant::now() >= deadline {
+                return ended;
+            }
+            std::thread::sleep(LOOK);
         }
     }
 
@@ -201,7 +216,7 @@ impl Upgrade {
             let why = format!("`{program}` does not take over, and the server serves on: {error}");
             self.tell(Err(NotUpgraded::Failed(why)));
             match error {
-                NoSuccessor::Ended | NoSuccessor::Failed(_) => {
+                NoSuccessor::Failed(_) => {
                     let successor = self.lock().successor.take();
                     if let Some(successor) = successor {
                         successor.end_behind_its_last_lines();

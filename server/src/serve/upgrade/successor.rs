@@ -3,8 +3,11 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::process::Child;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, ExitStatus};
 use std::time::{Duration, Instant};
+
+use signal_hook::low_level::signal_name;
 
 use super::channel::{DESCRIPTORS_MAX, Received, ToPredecessor, ToSuccessor, UpgradeChannel};
 use super::program::Program;
@@ -23,8 +26,9 @@ pub(super) struct Successor {
 pub(super) enum NoSuccessor {
     #[error("it cannot be started: {0}")]
     NotStarted(io::Error),
-    #[error("it has ended; its own lines say why")]
-    Ended,
+    /// With its exit status, if it is known.
+    #[error("it has ended{}", .0.map_or_else(|| WHY.to_owned(), how_it_ended))]
+    Ended(Option<ExitStatus>),
     #[error("{0}")]
     Failed(String),
     #[error("it is not ready within {} ms (`upgrade_timeout_ms`)", .0.as_millis())]
@@ -68,11 +72,16 @@ impl Successor {
         self.child.id()
     }
 
+    /// The exit status of the process, if it has ended.
+    pub(super) fn exit_status(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().ok().flatten()
+    }
+
     /// Waits until the process, which is ending, has written its last lines and ended. Ends it if that takes long.
     pub(super) fn end_behind_its_last_lines(mut self) {
         let deadline = Instant::now() + LAST_LINES;
         while Instant::now() < deadline {
-            if matches!(self.child.try_wait(), Ok(Some(_))) {
+            if self.exit_status().is_some() {
                 return;
             }
             std::thread::sleep(LOOK);
@@ -100,10 +109,24 @@ pub(super) fn send_sockets(
     Ok(())
 }
 
+/// How a process has ended, and where to read why.
+fn how_it_ended(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!(" with exit status {code}{WHY}"),
+        (None, Some(signal)) => {
+            let name = signal_name(signal).map_or(String::new(), |it| format!(" ({it})"));
+            // A file that is cut off, for example, says nothing.
+            format!(" with signal {signal}{name}; its own lines may say why")
+        }
+        (None, None) => WHY.to_owned(),
+    }
+}
+
+const WHY: &str = "; its own lines say why";
 /// How long a process may take to end that has closed its side of the channel.
-const LAST_LINES: Duration = Duration::from_secs(2);
+pub(super) const LAST_LINES: Duration = Duration::from_secs(2);
 /// The time between two looks at it.
-const LOOK: Duration = Duration::from_millis(5);
+pub(super) const LOOK: Duration = Duration::from_millis(5);
 
 /// Waits until the process at the other end is ready, and serves all of `handlers`. Returns its version.
 pub(super) fn wait_until_ready(
@@ -128,7 +151,7 @@ pub(super) fn wait_until_ready(
             Received::Message(ToPredecessor::Failed { why }, _) => {
                 return Err(NoSuccessor::Failed(why));
             }
-            Received::End => return Err(NoSuccessor::Ended),
+            Received::End => return Err(NoSuccessor::Ended(None)),
             Received::Late => return Err(NoSuccessor::Late(limit)),
         }
     }
