@@ -296,6 +296,39 @@ fn routes_and_limits_apply_at_once_and_a_broken_edit_changes_nothing() {
 }
 
 #[test]
+fn a_file_that_is_emptied_changes_nothing_until_something_is_in_it() {
+    let site = Site::with(&["echo_wsh"]);
+    let alias = "[routes]\n\"/alias\" = \"/echo\"\n";
+    site.write("config.toml", alias);
+    let server = Server::start(&site);
+
+    for (empty, times) in [("", 1), ("\n \n", 2)] {
+        site.write("config.toml", empty);
+        let refused = [
+            "configuration refused, the old one keeps serving",
+            "config.toml` is empty, and was not before; if the defaults are meant, one line with a `#` in it says so",
+        ];
+        within(Duration::from_secs(5), "it is refused", || {
+            server.count_lines(&refused) == times
+        });
+        assert_eq!(server.handshake_status("/alias"), 101);
+        site.write("config.toml", &alias.replace("alias", "other"));
+        within(Duration::from_secs(5), "it is read", || {
+            server.handshake_status("/other") == 101
+        });
+        site.write("config.toml", alias);
+        within(Duration::from_secs(5), "it is read again", || {
+            server.handshake_status("/alias") == 101
+        });
+    }
+
+    site.write("config.toml", "# the defaults\n");
+    within(Duration::from_secs(5), "the defaults hold", || {
+        server.handshake_status("/alias") == 404
+    });
+}
+
+#[test]
 fn a_busy_port_ends_it_with_1_and_the_address() {
     let site = Site::with(&["echo_wsh"]);
     let server = Server::start(&site);

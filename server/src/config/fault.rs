@@ -32,6 +32,11 @@ pub enum ConfigError {
         /// What the system said.
         source: io::Error,
     },
+    /// Nothing is in the configuration file any more: an editor, or a disk that is full, has left it so.
+    Emptied {
+        /// The file.
+        path: PathBuf,
+    },
     /// A `WSHD_*` variable does not say what it should.
     Variable {
         /// Its name.
@@ -148,6 +153,11 @@ impl fmt::Display for ConfigError {
                 let what = format_args!("cannot read `{}`: {source}", path.display());
                 tell_at(place.as_ref(), &what, f)
             }
+            ConfigError::Emptied { path } => write!(
+                f,
+                "`{}` is empty, and was not before; if the defaults are meant, one line with a `#` in it says so",
+                path.display()
+            ),
             ConfigError::Variable {
                 name,
                 found,

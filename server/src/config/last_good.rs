@@ -22,6 +22,25 @@ pub struct LastGood {
 /// The configuration file and its text, if there is one.
 pub(super) type BaseFile = Option<(PathBuf, Arc<Source>)>;
 
+impl LastGood {
+    /// The configuration file that was read now. Many programs empty a file before they write it, and some do not come to
+    /// that, as on a full disk. So where there was something before, nothing is no configuration.
+    ///
+    /// # Errors
+    ///
+    /// It is empty, and was not before.
+    pub(super) fn unless_emptied(&self, base: BaseFile) -> Result<BaseFile, ConfigError> {
+        let is_empty = |source: &Source| source.text().trim().is_empty();
+        let was_empty = (self.base.iter().flatten()).all(|(_, source)| is_empty(source));
+        match base {
+            Some((path, source)) if is_empty(&source) && !was_empty => {
+                Err(ConfigError::Emptied { path })
+            }
+            base => Ok(base),
+        }
+    }
+}
+
 /// A configuration, and the files of which it has what they said before.
 #[derive(Debug)]
 pub struct Reading {

@@ -34,7 +34,7 @@ impl Flags {
         self.read_with(working_dir, &Environment::of_process())
     }
 
-    /// Like [`Flags::read`], with what a file said before where it is broken now. `last` is what the configuration
+    /// Like [`Flags::read`], with what a file said before where it is broken now, or empty. `last` is what the configuration
     /// before was made of, and becomes what this one is made of.
     ///
     /// # Errors
@@ -50,6 +50,7 @@ impl Flags {
         let mut named = NamedContents::new(&last.named);
         let read = self.read_layers(working_dir, &environment, None, &mut named);
         let read = read.and_then(Layers::into_right);
+        let read = read.and_then(|(config, base)| last.unless_emptied(base).map(|it| (config, it)));
         let (config, base, NamedContents { used, refused, .. }) = match (read, &last.base) {
             (Ok((config, base)), _) => (config, base, named),
             (Err(error), None) => return Err(error),
