@@ -1,6 +1,7 @@
 //! The configuration is read strictly and applied while the server runs.
 
-use std::process::Command;
+use std::fs;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::harness::client::Client;
@@ -463,4 +464,84 @@ fn a_file_that_is_removed_is_said_to_be_gone_once_and_is_read_when_it_is_back() 
     site.write("config.toml", "log_level = \"info\"\n");
     server.line(&["INFO", "the configuration file is there again"]);
     assert_eq!(server.count_lines(&gone), 1);
+}
+
+#[test]
+fn what_cannot_be_printed_is_told_and_a_reader_that_has_gone_is_not() {
+    let site = Site::with(&["echo_wsh"]);
+    let _server = Server::start(&site);
+    let cases: [&[&str]; 10] = [
+        &["--version"],
+        &["--help"],
+        &["check", "--help"],
+        &["check"],
+        &["completions", "bash"],
+        &["man"],
+        &["status"],
+        &["list", "--json"],
+        &["sessions", "--json"],
+        &["top", "--json"],
+    ];
+    for arguments in cases {
+        let run = |stdout: Stdio| {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_wshd"));
+            command.args(arguments).current_dir(site.root());
+            command.env("XDG_RUNTIME_DIR", site.root()).stdout(stdout);
+            let output = command.output().expect("it runs");
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            (output.status.code(), said)
+        };
+        let full = fs::OpenOptions::new().write(true).open("/dev/full");
+        let (code, said) = run(full.expect("a device").into());
+        assert_eq!(code, Some(1), "{arguments:?}: {said}");
+        let why = "wshd: cannot write to stdout: No space left on device";
+        assert!(said.contains(why), "{arguments:?}: {said}");
+
+        let only_read = fs::File::open("/dev/null").expect("a device");
+        let (code, said) = run(only_read.into());
+        assert_eq!(code, Some(1), "{arguments:?}: {said}");
+        let why = "wshd: cannot write to stdout: Bad file descriptor";
+        assert!(said.contains(why), "{arguments:?}: {said}");
+
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let (code, said) = run(writer.into());
+        assert_eq!(code, Some(0), "{arguments:?}: {said}");
+        assert!(!said.contains("stdout"), "{arguments:?}: {said}");
+    }
+}
+
+#[test]
+fn a_check_leaves_no_directory_behind_and_tells_where_none_can_be_made() {
+    let site = Site::with(&["echo_wsh"]);
+    site.write("config.toml", "stage_dir = \"new/stage\"\n");
+    let names = || {
+        let entries = fs::read_dir(site.root()).expect("a directory");
+        let names = entries.map(|it| it.expect("an entry").file_name());
+        names.collect::<std::collections::BTreeSet<_>>()
+    };
+    let before = names();
+
+    let (code, said) = wshd(&site, &["check"]);
+
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("good: /echo"), "{said}");
+    assert_eq!(names(), before);
+
+    // A file is where the directory is to be.
+    site.write("new", "");
+    let (code, said) = wshd(&site, &["check"]);
+    assert_eq!(code, Some(1), "{said}");
+    let why = "new/stage`: Not a directory (os error 20); `stage_dir` names another";
+    assert!(said.contains(why), "{said}");
+}
+
+#[test]
+fn a_private_key_without_its_certificate_is_told() {
+    let site = Site::with(&["echo_wsh"]);
+    let (code, said) = wshd(&site, &["check", "-k", "key.pem"]);
+
+    assert_eq!(code, Some(0), "{said}");
+    let why = "key.pem` is not used: it is that of no certificate; `--certificate FILE` names one";
+    assert!(said.contains(why), "{said}");
 }

@@ -290,3 +290,28 @@ fn a_path_that_nearly_leads_to_a_handler_is_told_with_the_one_that_does() {
     ]);
     assert_eq!(server.handshake_status("/wide/..%2f..%2fetc/passwd"), 101);
 }
+
+#[test]
+fn a_browser_takes_no_error_and_no_document_of_the_server_for_another_kind() {
+    let site = Site::with(&["echo_wsh"]);
+    let server = Server::start(&site);
+    for (request, status) in [
+        ("GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n", 404),
+        ("GET /echo HTTP/1.1\r\nHost: localhost\r\n\r\n", 426),
+        ("no request\r\n\r\n", 400),
+        (
+            "GET /.wshd/handlers.json HTTP/1.1\r\nHost: localhost\r\n\r\n",
+            200,
+        ),
+        (
+            "GET /.wshd/engine.json HTTP/1.1\r\nHost: localhost\r\n\r\n",
+            200,
+        ),
+        ("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", 200),
+    ] {
+        let answer = server.exchange(request.as_bytes());
+        assert_eq!(status_of(&answer), status, "{answer}");
+        let line = "\r\nX-Content-Type-Options: nosniff\r\n";
+        assert_eq!(answer.matches(line).count(), 1, "{answer}");
+    }
+}

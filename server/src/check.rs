@@ -105,7 +105,7 @@ impl CheckReport {
     /// Tries what was found in the handlers directory.
     fn try_plugins(&mut self, config: &Config, places: &WrittenPaths, scan: &Scan) {
         trust::tell(config.trust);
-        let stage = match Stage::new(config.stage_dir.as_deref(), false) {
+        let stage = match Stage::of_check(config.stage_dir.as_deref()) {
             Ok(stage) => Arc::new(stage),
             Err(error) => {
                 let path = config.stage_dir.as_deref().unwrap_or(Path::new(""));

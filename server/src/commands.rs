@@ -10,7 +10,7 @@ mod report;
 mod table;
 mod top;
 
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, Write};
 use std::time::Duration;
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -20,6 +20,7 @@ use self::choice::Choosing;
 use self::client::{Client, NoAnswer};
 use crate::config::{OperatorAction, OperatorCommand};
 use crate::logging;
+use crate::process::stdout::{self, NotPrinted};
 
 /// Carries a command out. Answers the exit code.
 pub fn run(command: &OperatorCommand) -> u8 {
@@ -33,15 +34,14 @@ pub fn run(command: &OperatorCommand) -> u8 {
         return top::top(&client, *interval);
     }
     match carry_out(command, &client) {
-        Ok(outcome) => match outcome.print(command.is_json) {
-            Ok(()) => outcome.code,
-            // The reader has gone, as behind a `head`: it has what it wants.
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => outcome.code,
-            Err(error) => fail(
-                outcome.code.max(FAILED),
-                &format!("cannot write to stdout: {error}"),
-            ),
-        },
+        Ok(outcome) => {
+            let printed = outcome.print(command.is_json);
+            match printed {
+                Ok(()) => outcome.code,
+                // What was asked for is done.
+                Err(error) => fail(outcome.code.max(FAILED), &error.to_string()),
+            }
+        }
         Err(NoAnswer::Refused(why)) => fail(FAILED, &why),
         Err(error) => fail(NO_SERVER, &error.to_string()),
     }
@@ -68,18 +68,17 @@ impl Outcome {
         }
     }
 
-    /// Writes the answer to stdout, and what went wrong to stderr.
-    fn print(&self, is_json: bool) -> io::Result<()> {
-        let mut out = io::stdout().lock();
-        let written = match is_json {
-            true => writeln!(out, "{}", crate::admin::json::text(&self.answer)),
-            false => write!(out, "{}", self.text),
+    fn print(&self, is_json: bool) -> Result<(), NotPrinted> {
+        let printed = match is_json {
+            true => {
+                stdout::print(format!("{}\n", crate::admin::json::text(&self.answer)).as_bytes())
+            }
+            false => stdout::print(self.text.as_bytes()),
         };
-        let written = written.and_then(|()| out.flush());
         if !is_json {
             self.faults.iter().for_each(|fault| tell(fault));
         }
-        written
+        printed
     }
 }
 

@@ -1,7 +1,7 @@
 //! The `wshd` command: the command line, logging, signals and exit codes. The rest is in the library.
 
 use std::cell::RefCell;
-use std::io::{ErrorKind, Write};
+use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,6 +16,7 @@ use wshd::process::heap;
 use wshd::process::identity::Identity;
 use wshd::process::optional::{self, Optional, is_allowed};
 use wshd::process::passed_sockets::{self, PassedByService, PassedSocket};
+use wshd::process::stdout;
 use wshd::runtime;
 use wshd::serve::upgrade::{self, Predecessor, Program};
 use wshd::serve::{ServeError, Serving};
@@ -178,9 +179,9 @@ fn working_dir() -> PathBuf {
 
 /// Prints a text that another program reads.
 fn printed(text: std::io::Result<Vec<u8>>) -> u8 {
-    let written = text.and_then(|text| std::io::stdout().write_all(&text));
-    match written {
-        Ok(()) => 0,
+    match text.map(|text| stdout::print(&text)) {
+        Ok(Ok(())) => 0,
+        Ok(Err(error)) => fail(FAILED, &error.to_string()),
         Err(error) => fail(FAILED, &format!("cannot write: {error}")),
     }
 }
@@ -188,11 +189,7 @@ fn printed(text: std::io::Result<Vec<u8>>) -> u8 {
 /// Prints what was written and what to do with it.
 fn told(written: Result<String, NewError>) -> u8 {
     match written {
-        Ok(report) => {
-            // It fails when the reader has gone; the files are written.
-            let _ = write!(std::io::stdout(), "{report}");
-            0
-        }
+        Ok(report) => printed(Ok(report.into_bytes())),
         Err(error) => fail(FAILED, &error.to_string()),
     }
 }
@@ -343,15 +340,15 @@ fn check(flags: &Flags) -> u8 {
     let report = check::check(&reading);
     // The log comes before the result.
     logging::flush(Duration::from_secs(1));
-    let mut out = std::io::stdout().lock();
-    let mut written = Ok(());
+    let mut printed = Ok(());
     for plugin in &report.good {
         let (name, path) = (&plugin.name, shown(&plugin.path, config).display());
         let mut line = format!("good: /{name} {path}");
         if !plugin.description.is_empty() {
             line += &format!(" ({})", plugin.description);
         }
-        written = written.and_then(|()| writeln!(out, "{}", logging::on_one_line(&line)));
+        line = logging::on_one_line(&line) + "\n";
+        printed = printed.and_then(|()| stdout::print(line.as_bytes()));
     }
     let good = report.good.iter().map(|plugin| &plugin.name);
     let known: Vec<String> = good.chain(&report.refused).cloned().collect();
@@ -360,6 +357,9 @@ fn check(flags: &Flags) -> u8 {
     let is_complete = reading.error.is_none();
     if let Some(error) = &reading.error {
         blame(&format!("{error:#}"));
+    }
+    if let Err(error) = &printed {
+        blame(&error.to_string());
     }
     for sentence in report.bad.iter().chain(&report.bad_tls) {
         blame(&logging::on_one_line(sentence));
@@ -384,16 +384,8 @@ fn check(flags: &Flags) -> u8 {
     for fault in hidden.chain(topics) {
         note(&format!("{fault:#}"));
     }
-    let is_told = match &written {
-        // The reader has gone, as behind a `head`: it has what it wants.
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            blame(&format!("cannot write to stdout: {error}"));
-            false
-        }
-        _ => true,
-    };
     let is_configured = unknown.is_empty() && report.bad_tls.is_empty();
-    match (is_configured, report.bad.is_empty() && is_told) {
+    match (is_configured, report.bad.is_empty() && printed.is_ok()) {
         (_, false) => FAILED,
         (false, true) => CONFIG,
         (true, true) => 0,

@@ -15,6 +15,7 @@ pub(crate) mod pid_file;
 pub(crate) mod priority;
 pub(crate) mod regular_file;
 pub(crate) mod service_manager;
+pub mod stdout;
 pub(crate) mod thread_pool;
 pub(crate) mod threads;
 pub(crate) mod usage;

@@ -8,6 +8,7 @@ pub(super) mod program;
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
+use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -20,6 +21,7 @@ use self::operate::OperatorCommand;
 use self::program::{STOP_WITH_STDIN, program};
 use super::settings::{self, ConfigDraft};
 use super::{CertificatePair, Config, DecidedBy};
+use crate::process::stdout;
 
 /// The arguments of the process.
 #[derive(Clone, Debug)]
@@ -111,7 +113,7 @@ struct SettingText {
 impl CommandLine {
     /// Reads the command line of this process. A wrong one ends the process, with what is wrong.
     pub fn of_process() -> CommandLine {
-        CommandLine::of(std::env::args_os()).unwrap_or_else(|error| error.exit())
+        CommandLine::of(std::env::args_os()).unwrap_or_else(|error| end(&error))
     }
 
     /// Reads these arguments, the name of the program first.
@@ -136,6 +138,19 @@ impl CommandLine {
             flags: Flags::of(&places),
         })
     }
+}
+
+/// Ends the process with what is wrong with the command line, or with the help or the version that it asks for.
+fn end(error: &clap::Error) -> ! {
+    // It has colours on a terminal.
+    if error.use_stderr() || io::stdout().is_terminal() {
+        error.exit();
+    }
+    if let Err(error) = stdout::print(error.render().to_string().as_bytes()) {
+        let _ = writeln!(io::stderr(), "wshd: {error}");
+        std::process::exit(1);
+    }
+    std::process::exit(error.exit_code())
 }
 
 /// The completions of the command line for a shell.

@@ -19,6 +19,8 @@ pub struct TlsConfig {
     pub client_auth: ClientAuth,
     /// The file with the CAs that sign certificates of clients.
     pub client_ca: Option<PathBuf>,
+    /// A private key that the command line names, where there is no certificate that it could belong to.
+    pub unused_key: Option<PathBuf>,
 }
 
 /// The files of a certificate and its key, which may be one.
@@ -74,6 +76,12 @@ impl TlsConfig {
     /// A sentence for each thing that an operator may not have meant of a server that listens on `endpoints`.
     pub(crate) fn remarks(&self, endpoints: &[Endpoint]) -> Vec<String> {
         let mut remarks = Vec::new();
+        if let Some(key) = &self.unused_key {
+            let key = key.display();
+            remarks.push(format!(
+                "the private key `{key}` is not used: it is that of no certificate; `--certificate FILE` names one"
+            ));
+        }
         if !self.certificates.is_empty() && !endpoints.iter().any(Endpoint::is_tls) {
             remarks.push(UNUSED_CERTIFICATES.to_owned());
         }

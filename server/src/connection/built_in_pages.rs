@@ -7,7 +7,7 @@ use std::path::Path;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::http::head::Head;
-use crate::http::response::ResponseHead;
+use crate::http::response::{NO_SNIFFING, ResponseHead};
 
 /// A page, or a file that pages load.
 #[derive(Debug)]
@@ -77,7 +77,7 @@ impl PageAnswer {
             head.line("ETag", &self.etag);
         }
         head.line("Content-Security-Policy", CONTENT_POLICY);
-        head.line("X-Content-Type-Options", "nosniff");
+        head.line(NO_SNIFFING.0, NO_SNIFFING.1);
         head.line("Referrer-Policy", "no-referrer");
     }
 

@@ -25,7 +25,7 @@ use crate::connection::next_step::{Fallback, FileRequest};
 use crate::connection::retry_after::retry_after;
 use crate::connection::stopping::Stopping;
 use crate::http::head::Head;
-use crate::http::response::{ResponseHead, reason_phrase};
+use crate::http::response::{NO_SNIFFING, ResponseHead, reason_phrase};
 use crate::http::target;
 use crate::process::regular_file;
 use crate::sessions::permits::Permit;
@@ -216,9 +216,10 @@ async fn not_found_page(documents: Documents<'_>) -> Option<FileResponse> {
     let LookupResult::File(file, ..) = found.ok()? else {
         return None;
     };
-    let metadata = file.metadata().ok()?;
-    let page =
-        transfer::on_thread(move || regular_file::read_opened(file, &metadata, PAGE_BYTES_MAX));
+    let page = transfer::on_thread(move || {
+        let metadata = file.metadata()?;
+        regular_file::read_opened(file, &metadata, PAGE_BYTES_MAX)
+    });
     let mut page = page.await.ok()?.ok()?.bytes;
     page.extend_from_slice(documents.addition.unwrap_or_default().as_bytes());
     Some(
@@ -237,11 +238,16 @@ async fn with_file(
     root: PathBuf,
     documents: Documents<'_>,
 ) -> io::Result<FileResponse> {
-    let metadata = file.metadata()?;
     let kind = mime_guess::from_path(&path)
         .first_raw()
         .unwrap_or("application/octet-stream");
     let is_page = kind == "text/html";
+    // A file system that is far away may be slow to tell even this.
+    let (file, metadata) = transfer::on_thread(move || {
+        let metadata = file.metadata()?;
+        Ok::<_, io::Error>((file, metadata))
+    })
+    .await??;
     let addition = documents
         .addition
         .filter(|_| is_page && metadata.len() <= PAGE_BYTES_MAX);
@@ -374,6 +380,9 @@ impl FileResponse {
         }
         for (name, value) in &self.lines {
             head.line(name, value);
+        }
+        if self.status >= 400 {
+            head.line(NO_SNIFFING.0, NO_SNIFFING.1);
         }
         // One request a connection: the next one could ask for an upgrade, which only the first may.
         head.line("Connection", "close");

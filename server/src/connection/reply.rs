@@ -18,7 +18,7 @@ use crate::connection::retry_after::retry_after;
 use crate::connection::stopping::Stopping;
 use crate::generation::SessionsLimit;
 use crate::http::head::first_bytes::NotARequest;
-use crate::http::response::ResponseHead;
+use crate::http::response::{NO_SNIFFING, ResponseHead};
 use crate::transport::Transport;
 
 /// An answer other than a 101 and a file.
@@ -202,6 +202,7 @@ impl Reply {
         let mut head = ResponseHead::new(status);
         self.write_own_lines(&mut head);
         let default_type = self.content_type();
+        let is_guarded = !matches!(self, Reply::Page(_) | Reply::Health(_));
         let (headers, body) = match self {
             Reply::Refused { headers, body, .. } => (headers, body),
             Reply::Json(document) | Reply::Metrics(document) => (Vec::new(), document.into_bytes()),
@@ -226,6 +227,11 @@ impl Reply {
             if !is_said("Content-Type") {
                 head.line("Content-Type", default_type);
             }
+        }
+        // A browser is not to take it for a script or a page. The pages of the program say so themselves, and health is a word
+        // for load balancers.
+        if has_body && is_guarded && !is_said(NO_SNIFFING.0) {
+            head.line(NO_SNIFFING.0, NO_SNIFFING.1);
         }
         head.line(
             "Connection",

@@ -38,6 +38,9 @@ impl ResponseHead {
     }
 }
 
+/// The header line by which a browser takes an answer for nothing but what its `Content-Type` says.
+pub(crate) const NO_SNIFFING: (&str, &str) = ("X-Content-Type-Options", "nosniff");
+
 /// The reason phrase of a registered status.
 pub(crate) fn reason_phrase(status: u16) -> Option<&'static str> {
     http::StatusCode::from_u16(status).ok()?.canonical_reason()

@@ -17,8 +17,8 @@ use std::sync::{Mutex, PoisonError};
 
 use tracing::{info, warn};
 
-use self::directory::Directory;
 pub(crate) use self::directory::StageError;
+use self::directory::{Base, Directory};
 use super::libraries::Library;
 use super::trust::Guard;
 use crate::config::Trust;
@@ -70,7 +70,20 @@ impl Stage {
     /// A stage in `wanted`, or else in the first place that will do, or else in memory. With
     /// `keeps_copies` the copies stay until the end, for debuggers.
     pub(crate) fn new(wanted: Option<&Path>, keeps_copies: bool) -> Result<Stage, StageError> {
-        let place = match Directory::find(wanted) {
+        Stage::with_base(wanted, keeps_copies, Base::Made)
+    }
+
+    /// A stage for a check, after which there is no directory that was not there before.
+    pub(crate) fn of_check(wanted: Option<&Path>) -> Result<Stage, StageError> {
+        Stage::with_base(wanted, false, Base::Left)
+    }
+
+    fn with_base(
+        wanted: Option<&Path>,
+        keeps_copies: bool,
+        missing: Base,
+    ) -> Result<Stage, StageError> {
+        let place = match Directory::find(wanted, missing) {
             Ok(directory) => Storage::Directory(directory),
             Err(error @ StageError::Nowhere(_)) if memory::is_possible() => {
                 warn!(
@@ -174,7 +187,8 @@ impl Stage {
         match make(&stage.path) {
             Err(error) if is_absence(&error) => {
                 let lost = stage.path.display().to_string();
-                let stage = Directory::find(self.wanted.as_deref()).map_err(io::Error::other)?;
+                let stage = Directory::find(self.wanted.as_deref(), Base::Made)
+                    .map_err(io::Error::other)?;
                 info!(path = %stage.path.display(), lost, "the directory of staged copies is made again");
                 let made = make(&stage.path);
                 *place = Storage::Directory(stage);
@@ -190,6 +204,9 @@ impl Stage {
         if let Storage::Directory(stage) = &*place {
             // The next process sweeps what cannot be removed.
             let _ = fs::remove_dir_all(&stage.path);
+            if let Some(instead) = &stage.instead {
+                let _ = fs::remove_dir_all(instead.path());
+            }
         }
     }
 }

@@ -211,11 +211,25 @@ fn key(path: &Path) -> Result<(PrivateKeyDer<'static>, Option<String>), TlsFault
 
 fn read(path: &Path) -> Result<Content, TlsFault> {
     let read = regular_file::read(path, Links::Followed, FILE_BYTES_MAX);
-    read.map_err(|error: NotRead| TlsFault::Unreadable {
+    let mut content = read.map_err(|error: NotRead| TlsFault::Unreadable {
         path: path.to_owned(),
         why: error.to_string(),
-    })
+    })?;
+    if UTF_16_MARKS.iter().any(|it| content.bytes.starts_with(it)) {
+        return Err(unusable(path, UTF_16));
+    }
+    // Editors of Windows put it before the first line, which would begin no section then.
+    if content.bytes.starts_with(UTF_8_MARK) {
+        content.bytes.drain(..UTF_8_MARK.len());
+    }
+    Ok(content)
 }
+
+/// The byte order mark of UTF-8.
+const UTF_8_MARK: &[u8] = b"\xef\xbb\xbf";
+/// The byte order marks of UTF-16.
+const UTF_16_MARKS: [&[u8]; 2] = [b"\xff\xfe", b"\xfe\xff"];
+const UTF_16: &str = "it is text in UTF-16, as PowerShell's `>` writes; wanted is PEM in ASCII or UTF-8, as `iconv -f UTF-16 -t ASCII` makes";
 
 fn unusable(path: &Path, why: impl fmt::Display) -> TlsFault {
     TlsFault::Unusable {
@@ -410,6 +424,35 @@ mod tests {
                 (remark, said) => panic!("{name}: {remark:?}, not {said:?}"),
             }
         }
+    }
+
+    #[test]
+    fn files_of_editors_that_mark_and_end_lines_otherwise_are_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let issued = Authority::new("a CA").server(&["a.example"]);
+        let (certificate, key) = issued.write(directory.path(), "a");
+        let pair = CertificatePair { certificate, key };
+        let files = [&pair.certificate, &pair.key];
+        let texts = files.map(|path| std::fs::read_to_string(path).unwrap());
+        let forms: [fn(&str) -> Vec<u8>; 3] = [
+            |text| format!("\u{feff}{text}").into_bytes(),
+            |text| text.replace('\n', "\r\n").into_bytes(),
+            |text| format!("\u{feff}{}", text.replace('\n', "\r\n")).into_bytes(),
+        ];
+        for (number, form) in forms.iter().enumerate() {
+            for (path, text) in files.iter().zip(&texts) {
+                std::fs::write(path, form(text)).unwrap();
+            }
+            let read = read_pair(&pair, &rustls::crypto::ring::default_provider());
+            assert!(read.is_ok(), "{number}: {:?}", read.err());
+        }
+        let wide: Vec<u8> = (std::iter::once(0xfeff).chain(texts[0].encode_utf16()))
+            .flat_map(u16::to_le_bytes)
+            .collect();
+        std::fs::write(&pair.certificate, wide).unwrap();
+        let read = read_pair(&pair, &rustls::crypto::ring::default_provider());
+        let error = read.map(drop).unwrap_err().to_string();
+        assert!(error.contains("it is text in UTF-16"), "{error}");
     }
 
     #[test]

@@ -264,10 +264,9 @@ pub(in crate::config) const TOP: &[Setting<ConfigDraft>] = &[
         }),
         kind: ValueKind::Path {
             wanted: PEM_WANTED,
-            set: |draft, key, _| {
-                if let Some(pair) = draft.config.tls.certificates.first_mut() {
-                    pair.key = key;
-                }
+            set: |draft, key, _| match draft.config.tls.certificates.first_mut() {
+                Some(pair) => pair.key = key,
+                None => draft.config.tls.unused_key = Some(key),
             },
         },
     },

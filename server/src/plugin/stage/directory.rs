@@ -9,6 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+use tempfile::TempDir;
 use tracing::{debug, info, warn};
 
 use crate::process::regular_file::{self, Links};
@@ -19,6 +20,16 @@ pub(super) struct Directory {
     pub(super) path: PathBuf,
     /// No other process sweeps the directory while it is locked.
     _lock: File,
+    /// What takes the place of a base that is missing and is not to be made. It is removed with the copies.
+    pub(super) instead: Option<TempDir>,
+}
+
+/// Whether a base that is missing is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Base {
+    Made,
+    /// A temporary directory takes its place, in the directory in which it would be made.
+    Left,
 }
 
 /// Why plugins cannot be staged in a directory, or anywhere.
@@ -53,20 +64,20 @@ pub enum Unfit {
 
 impl Directory {
     /// A directory in `wanted`, or else in the first default place that can be used.
-    pub(super) fn find(wanted: Option<&Path>) -> Result<Directory, StageError> {
+    pub(super) fn find(wanted: Option<&Path>, missing: Base) -> Result<Directory, StageError> {
         match wanted {
-            Some(base) => Directory::in_base(base).map_err(|why| StageError::Unfit {
+            Some(base) => Directory::in_base(base, missing).map_err(|why| StageError::Unfit {
                 path: base.into(),
                 why,
             }),
-            None => Directory::in_first_of(default_bases()),
+            None => Directory::in_first_of(default_bases(), missing),
         }
     }
 
-    pub(super) fn in_first_of(bases: Vec<PathBuf>) -> Result<Directory, StageError> {
+    pub(super) fn in_first_of(bases: Vec<PathBuf>, missing: Base) -> Result<Directory, StageError> {
         let mut failures = Vec::new();
         for base in bases {
-            match Directory::in_base(&base) {
+            match Directory::in_base(&base, missing) {
                 Ok(directory) => return Ok(directory),
                 Err(why) => {
                     debug!(path = %base.display(), %why, "stage not used");
@@ -77,8 +88,13 @@ impl Directory {
         Err(StageError::Nowhere(failures))
     }
 
-    fn in_base(base: &Path) -> Result<Directory, Unfit> {
-        if private_directory(base)? {
+    fn in_base(base: &Path, missing: Base) -> Result<Directory, Unfit> {
+        let instead = match missing {
+            Base::Left => instead_of(base)?,
+            Base::Made => None,
+        };
+        let base = instead.as_ref().map_or(base, TempDir::path);
+        if missing == Base::Made && private_directory(base)? {
             // A misspelt `stage_dir` is seen by it.
             info!(path = %base.display(), "stage directory made");
         }
@@ -98,7 +114,9 @@ impl Directory {
                 "plugins are staged in memory: each generation stays there for ever; `stage_dir` names another place"
             );
         }
-        sweep(base);
+        if missing == Base::Made {
+            sweep(base);
+        }
         // It is locked before it has a name that other processes sweep.
         let hidden = tempfile::Builder::new()
             .prefix(&format!(".{}-", std::process::id()))
@@ -109,7 +127,11 @@ impl Directory {
         let name = hidden.file_name().unwrap_or_default().to_string_lossy();
         let path = base.join(name.trim_start_matches('.'));
         fs::rename(&hidden, &path)?;
-        Ok(Directory { path, _lock: lock })
+        Ok(Directory {
+            path,
+            _lock: lock,
+            instead,
+        })
     }
 }
 
@@ -147,6 +169,18 @@ fn private_directory(path: &Path) -> io::Result<bool> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
         outcome => outcome.map(|()| true),
     }
+}
+
+/// A temporary directory where `base` would be made; `None` if something has its name already.
+fn instead_of(base: &Path) -> io::Result<Option<TempDir>> {
+    match fs::symlink_metadata(base) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        found => return found.map(|_| None),
+    }
+    let parent = base.ancestors().find(|ancestor| ancestor.exists());
+    let parent = parent.unwrap_or(Path::new("/"));
+    let mut made = tempfile::Builder::new();
+    made.prefix(".wshd-check-").tempdir_in(parent).map(Some)
 }
 
 /// Removes the directories of processes that ended without removing them.
@@ -208,7 +242,7 @@ mod tests {
         fs::set_permissions(at("open"), fs::Permissions::from_mode(0o777)).unwrap();
         let bases = ["file/below", "open"].map(at);
 
-        let error = Directory::in_first_of(bases.to_vec()).unwrap_err();
+        let error = Directory::in_first_of(bases.to_vec(), Base::Made).unwrap_err();
 
         let at = root.path().display();
         assert_eq!(
@@ -219,7 +253,10 @@ mod tests {
                  `stage_dir` names another place"
             )
         );
-        let found = Directory::in_first_of(vec![root.path().join("file"), root.path().join("new")]);
+        let found = Directory::in_first_of(
+            vec![root.path().join("file"), root.path().join("new")],
+            Base::Made,
+        );
         assert!(found.unwrap().path.starts_with(root.path().join("new")));
     }
 }
