@@ -53,6 +53,14 @@ impl Transport {
         }
     }
 
+    /// Whether the peer has begun a TLS handshake that is not complete.
+    pub(crate) fn is_amid_handshake(&self) -> bool {
+        match self {
+            Transport::Plain(_) => false,
+            Transport::Tls(tls) => tls.is_amid_handshake(),
+        }
+    }
+
     /// What the TLS handshake has agreed on; `None` without TLS.
     pub(crate) fn tls_info(&self) -> Option<Box<TlsInfo>> {
         match self {

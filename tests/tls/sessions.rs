@@ -242,11 +242,13 @@ fn a_request_in_many_records_is_one_and_a_slow_one_is_refused() {
         .client()
         .exchange(&server, b"GET /echo HTTP/1.1\r\nHost: ");
     assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
-    // A handshake that stops halfway cannot be answered.
+    // A handshake that stops halfway cannot be answered, and ends by an alert.
     let mut half = server.raw();
     half.write_all(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
         .expect("sending");
-    assert_eq!(half.read(&mut [0; 1]).expect("an end"), 0);
+    let mut alert = Vec::new();
+    half.read_to_end(&mut alert).expect("an end");
+    assert_eq!(alert, b"\x15\x03\x03\x00\x02\x02\x50");
     server.line(&["handshake refused", "status=408", "`handshake_timeout_ms`"]);
 }
 

@@ -55,6 +55,82 @@ fn a_client_that_is_over_a_limit_gets_an_alert_and_the_log_says_so() {
     assert_eq!(server.count_lines(&["status=503"]), 0, "{}", server.log());
 }
 
+/// The count of handshakes with this outcome.
+fn handshakes(tls: &Tls, server: &Server, outcome: &str) -> u64 {
+    let request = b"GET /.wshd/metrics HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let page = tls.client().exchange(server, request);
+    let name = format!("wshd_handshakes_total{{outcome=\"{outcome}\"}} ");
+    let value = page.lines().find_map(|line| line.strip_prefix(&name));
+    value.map_or(0, |it| it.parse().expect("a number"))
+}
+
+#[test]
+fn a_hello_that_is_torn_is_logged_and_counted_and_silence_is_not() {
+    let (_site, tls, server) = limited("handshake_timeout_ms = 2_000\n");
+    let hello = tls.client().hello();
+    let parts = [1, 4, 5, 11, hello.len() - 1].map(|end| &hello[..end]);
+
+    // Over plain sockets silence is not told either.
+    let mut waiting: Vec<_> = (0..2).map(|_| server.raw()).collect();
+    drop(server.raw());
+    for part in parts {
+        let mut socket = server.raw();
+        socket.write_all(part).expect("a part");
+        waiting.push(socket);
+    }
+    for (at, socket) in waiting.iter_mut().enumerate() {
+        let mut said = Vec::new();
+        socket.read_to_end(&mut said).expect("the end");
+        let is_alert = said.starts_with(b"\x15\x03") && said.len() == 7;
+        assert_eq!(
+            (is_alert, said.is_empty()),
+            (at >= 2, at < 2),
+            "{at} {said:x?}"
+        );
+    }
+    for part in parts {
+        let mut socket = server.raw();
+        socket.write_all(part).expect("a part");
+    }
+
+    eventually("each torn hello is counted", || {
+        let count = |outcome| handshakes(&tls, &server, outcome);
+        (count("too_slow"), count("tls_failed")) == (5, 5)
+    });
+    server.line(&[
+        "handshake refused",
+        "ended by a TLS alert: no whole request within `handshake_timeout_ms`",
+    ]);
+    server.line(&[
+        "handshake refused",
+        "TLS: the peer has ended the connection before the handshake was complete",
+    ]);
+    let refused = server.count_lines(&["handshake refused"]);
+    assert!(refused <= 10, "{}", server.log());
+}
+
+#[test]
+fn a_client_that_goes_after_the_hello_of_the_server_is_logged_and_counted() {
+    let (_site, tls, server) = limited("handshake_timeout_ms = 2_000\n");
+    let mut gone = server.raw();
+    gone.write_all(&tls.client().hello()).expect("a hello");
+    gone.read_exact(&mut [0; 5])
+        .expect("the hello of the server");
+    drop(gone);
+    let mut still = server.raw();
+    still.write_all(&tls.client().hello()).expect("a hello");
+    std::io::copy(&mut still, &mut std::io::sink()).expect("the end");
+
+    eventually("both are counted", || {
+        let count = |outcome| handshakes(&tls, &server, outcome);
+        (count("tls_failed"), count("too_slow")) == (1, 1)
+    });
+    server.line(&[
+        "handshake refused",
+        "ended without an answer: no whole request",
+    ]);
+}
+
 #[test]
 fn a_file_that_is_cut_while_it_is_sent_ends_without_the_end_of_tls_and_is_named() {
     let site = Site::with(&["echo_wsh"]);

@@ -325,10 +325,15 @@ impl HttpConnection {
             }
             Err(Unread::NoTls(fault)) => NextStep::GiveUpTls(fault),
             // A peer that says nothing is told nothing.
-            Err(Unread::TooSlow | Unread::Stopped) if self.received.is_empty() => NextStep::Close,
+            Err(Unread::TooSlow | Unread::Stopped) if !self.has_heard() => NextStep::Close,
             Err(Unread::Stopped) => NextStep::refuse_without_request(Reply::Stopping),
             Err(Unread::TooSlow) => NextStep::refuse_without_request(Reply::TooSlow),
         }
+    }
+
+    /// Whether the peer has said a part of a request, or of a TLS handshake.
+    fn has_heard(&self) -> bool {
+        !self.received.is_empty() || self.transport.is_amid_handshake()
     }
 
     /// Judges the request whose head is the first `end` bytes received.

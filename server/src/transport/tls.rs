@@ -4,6 +4,7 @@
 //! encrypts plaintext into another buffer of the thread. Memory of the connection's own holds only what is less than
 //! a record, and what the kernel did not take. Both are given back when they are empty.
 
+mod client_hello;
 mod handshake;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod promises;

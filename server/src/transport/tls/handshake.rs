@@ -4,6 +4,7 @@ use std::io::ErrorKind;
 
 use rustls::unbuffered::ConnectionState;
 
+use super::client_hello::ClientHello;
 use super::{TlsStream, encode};
 use crate::buffers::pool::Buffer;
 use crate::transport::certificate_faults::{self, is_of_authority};
@@ -12,9 +13,12 @@ use crate::transport::certificates::take_requested_name;
 /// Why a TLS handshake is not completed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HandshakeFault {
-    /// The peer has ended the connection.
+    /// The peer has ended the connection, and has said nothing.
     #[error("the peer has ended the connection")]
     Gone,
+    /// The peer has ended the connection after it had begun.
+    #[error("the peer has ended the connection before the handshake was complete")]
+    BrokenOff,
     /// The first byte of the peer begins no TLS record.
     #[error("the peer does not speak TLS")]
     NotTls,
@@ -32,12 +36,19 @@ enum Progress {
 }
 
 impl TlsStream {
-    /// Waits for the first bytes of the peer.
+    /// Waits until the first message of the peer is whole, or cannot become one.
     pub(crate) async fn hear(&mut self) -> Result<(), HandshakeFault> {
-        match self.incoming.is_empty() {
-            true => self.receive_more().await,
-            false => Ok(()),
+        let mut hello = ClientHello::default();
+        while !hello.is_decided(&self.incoming) {
+            self.receive_more().await?;
         }
+        Ok(())
+    }
+
+    /// Whether a handshake has begun that is not complete: the peer has said something.
+    pub(crate) fn is_amid_handshake(&self) -> bool {
+        let has_heard = !self.incoming.is_empty() || !self.unsent.is_empty() || self.taken > 0;
+        self.is_handshaking() && has_heard
     }
 
     /// Completes the handshake. What the peer has sent behind it is put into `received`.
@@ -106,11 +117,11 @@ impl TlsStream {
             match self.push() {
                 Ok(true) => {}
                 Err(error) if error.kind() != ErrorKind::WouldBlock => {
-                    return Err(HandshakeFault::Gone);
+                    return Err(HandshakeFault::BrokenOff);
                 }
                 _ => {
                     let writable = self.socket.writable().await;
-                    writable.map_err(|_| HandshakeFault::Gone)?;
+                    writable.map_err(|_| HandshakeFault::BrokenOff)?;
                 }
             }
         }
@@ -123,14 +134,22 @@ impl TlsStream {
         }
         loop {
             let readable = self.socket.readable().await;
-            readable.map_err(|_| HandshakeFault::Gone)?;
+            readable.map_err(|_| self.end_of_peer())?;
             self.incoming.reserve(READ_BYTES);
             match self.socket.try_read_buf(&mut *self.incoming) {
-                Ok(0) => return Err(HandshakeFault::Gone),
+                Ok(0) => return Err(self.end_of_peer()),
                 Ok(_) => return Ok(()),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                Err(_) => return Err(HandshakeFault::Gone),
+                Err(_) => return Err(self.end_of_peer()),
             }
+        }
+    }
+
+    /// The fault of a peer that ends the connection now.
+    fn end_of_peer(&self) -> HandshakeFault {
+        match self.is_amid_handshake() {
+            true => HandshakeFault::BrokenOff,
+            false => HandshakeFault::Gone,
         }
     }
 }

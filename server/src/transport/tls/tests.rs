@@ -319,11 +319,14 @@ async fn a_handshake_that_is_broken_off_fails_at_once() {
     let setup = Setup::new();
     for (end, expected) in [
         // The end of the connection.
-        (&b""[..], "the peer has ended the connection"),
+        (
+            &b""[..],
+            "the peer has ended the connection before the handshake was complete",
+        ),
         // The alert `close_notify`, not encrypted.
         (
             b"\x15\x03\x03\x00\x02\x01\x00",
-            "the peer has ended the connection",
+            "the peer has ended the connection before the handshake was complete",
         ),
         // The alert `unknown_ca`.
         (
@@ -342,6 +345,116 @@ async fn a_handshake_that_is_broken_off_fails_at_once() {
         let fault = server.handshake(&mut Vec::new()).await.unwrap_err();
 
         assert_eq!(fault.to_string(), expected);
+    }
+}
+
+#[tokio::test]
+async fn the_end_of_a_peer_is_told_apart_by_whether_it_has_said_something() {
+    let setup = Setup::new();
+    for (bytes, has_begun) in [(&b""[..], false), (b"\x16", true), (b"\x16\x03\x01", true)] {
+        let (mut socket, mut server) = setup.pair();
+        socket.write_all(bytes).unwrap();
+        socket.shutdown(Shutdown::Write).unwrap();
+
+        let fault = server.handshake(&mut Vec::new()).await.unwrap_err();
+
+        assert_eq!(
+            matches!(fault, HandshakeFault::BrokenOff),
+            has_begun,
+            "{fault}"
+        );
+        assert_eq!(matches!(fault, HandshakeFault::Gone), !has_begun, "{fault}");
+        assert_eq!(server.is_amid_handshake(), has_begun);
+    }
+}
+
+#[tokio::test]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "no callback holds the thread of this test"
+)]
+async fn a_hello_is_heard_when_its_last_byte_has_come() {
+    let setup = Setup::new();
+    let name = ServerName::try_from("localhost").unwrap();
+    let config = Arc::new(setup.client_config(&TLS13));
+    let mut client = ClientConnection::new(config, name).unwrap();
+    let mut hello = Vec::new();
+    client.write_tls(&mut hello).unwrap();
+    let (last, first) = hello.split_last().unwrap();
+    let (mut socket, server) = sockets();
+    let of_server = server.try_clone().unwrap();
+    let server = TcpStream::from_std(server).unwrap();
+    let config = setup.settings.current().unwrap();
+    let mut server = TlsStream::new(server, Vec::new(), config).unwrap();
+
+    let mut hearing = pin!(server.hear());
+    let mut poll = async || poll_fn(|cx| Poll::Ready(hearing.as_mut().poll(cx))).await;
+    for byte in first {
+        socket.write_all(&[*byte]).unwrap();
+        // Until the server has read it.
+        loop {
+            assert!(poll().await.is_pending());
+            if rustix::io::ioctl_fionread(&of_server).unwrap() == 0 {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+    socket.write_all(&[*last]).unwrap();
+    hearing.await.unwrap();
+}
+
+/// What a client has to say first, in records of at most `step` bytes.
+fn in_records(client: &mut ClientConnection, step: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while client.wants_write() {
+        client.write_tls(&mut bytes).unwrap();
+    }
+    let (mut rest, mut message) = (&bytes[..], Vec::new());
+    while let Some((header, behind)) = rest.split_first_chunk::<5>() {
+        let (payload, behind) =
+            behind.split_at(usize::from(header[3]) << 8 | usize::from(header[4]));
+        message.extend_from_slice(payload);
+        rest = behind;
+    }
+    let record = |part: &[u8]| {
+        let length = u16::try_from(part.len()).unwrap().to_be_bytes();
+        [&[0x16, 3, 1], &length[..], part].concat()
+    };
+    message.chunks(step).flat_map(record).collect()
+}
+
+#[tokio::test]
+async fn a_hello_in_several_records_and_a_large_one_lead_to_a_handshake() {
+    let setup = Setup::new();
+    let large: Vec<Vec<u8>> = (0..=160u8).map(|at| vec![at | 1; 250]).collect();
+    for version in [&TLS12, &TLS13] {
+        for (protocols, step) in [
+            (&[][..], 100),
+            (&[], 4),
+            (&[], 1),
+            (&large, 16_384),
+            (&large, 1_000),
+        ] {
+            let (mut socket, mut server) = setup.pair();
+            let name = ServerName::try_from("localhost").unwrap();
+            let mut config = setup.client_config(version);
+            config.alpn_protocols = [&[b"http/1.1".to_vec()], protocols].concat();
+            let mut connection = ClientConnection::new(Arc::new(config), name).unwrap();
+            let hello = in_records(&mut connection, step);
+            let thread = on_thread(move || {
+                socket.write_all(&hello).unwrap();
+                let mut client = StreamOwned::new(connection, socket);
+                client.write_all(b"x").unwrap();
+                client.flush().unwrap();
+                hello.len()
+            });
+
+            hear_one_byte(&mut server).await;
+
+            let length = joined(thread).await;
+            assert_eq!(length > 40_000, !protocols.is_empty(), "{length}");
+        }
     }
 }
 
