@@ -155,7 +155,76 @@ const TIME_AT_STOP_MAX: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
+    use std::future::{Future, poll_fn};
+    use std::net::TcpListener;
+    use std::task::Poll;
+
+    use tokio::net::TcpStream;
+
     use super::*;
+    use crate::config::{CertificatePair, Config, TlsConfig};
+    use crate::testing::certificates::Authority;
+    use crate::transport::settings::TlsSettings;
+    use crate::transport::tls::TlsStream;
+
+    /// A server's settings for TLS.
+    fn settings() -> std::sync::Arc<TlsSettings> {
+        let directory = tempfile::tempdir().unwrap();
+        let issued = Authority::new("a CA").server(&["localhost"]);
+        let (certificate, key) = issued.write(directory.path(), "server");
+        let tls = TlsConfig {
+            certificates: vec![CertificatePair { certificate, key }],
+            ..TlsConfig::default()
+        };
+        let config = Config {
+            tls,
+            ..Config::default()
+        };
+        TlsSettings::read(&config).unwrap()
+    }
+
+    #[tokio::test]
+    async fn clients_that_begin_a_tls_handshake_and_stop_there_take_no_turns() {
+        let limits = Limits::default();
+        let settings = settings();
+        let pacer = Pacer::new(1);
+        let mut rounds = pin!(pacer.run(1));
+        poll_fn(|cx| Poll::Ready(rounds.as_mut().poll(cx).is_pending())).await;
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut clients = Vec::new();
+        let mut reads = Vec::new();
+        for begun in [
+            &b"\x16"[..],
+            b"\x16\x03\x01\x02\x00",
+            b"\x16\x03\x01\x00\x01\x01",
+        ]
+        .repeat(20)
+        {
+            clients.push(std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap());
+            let (socket, _) = listener.accept().unwrap();
+            socket.set_nonblocking(true).unwrap();
+            // As the first look at a connection leaves it.
+            let offered = settings.current().unwrap();
+            let socket = TcpStream::from_std(socket).unwrap();
+            let tls = TlsStream::new(socket, begun.to_vec(), offered).unwrap();
+            let mut transport = Transport::Tls(Box::new(tls));
+            let (limits, pacer) = (&limits, &pacer);
+            reads.push(Box::pin(async move {
+                let deadline = HeadDeadline::of(Instant::now(), limits);
+                let mut received = Vec::new();
+                read(&mut transport, &mut received, limits, deadline, pacer)
+                    .await
+                    .is_ok()
+            }));
+        }
+
+        for read in &mut reads {
+            let is_waiting = poll_fn(|cx| Poll::Ready(read.as_mut().poll(cx).is_pending())).await;
+            assert!(is_waiting);
+        }
+
+        assert!(pacer.may_begin(), "they have turns, or wait for them");
+    }
 
     #[test]
     fn a_head_that_keeps_coming_has_more_time_and_at_most_twice_as_much() {
