@@ -47,7 +47,8 @@ impl Peer {
         let head = String::from_utf8_lossy(&answer[..end]);
         if !head.starts_with("HTTP/1.1 101") || !head.contains(ACCEPT) {
             let status = head.lines().next().unwrap_or_default();
-            return Err(format!("the upgrade is refused: {status}").into());
+            let why = String::from_utf8_lossy(&answer[end..]);
+            return Err(format!("the upgrade is refused: {status}: {}", why.trim_end()).into());
         }
         let mut frames = Frames::default();
         frames.take(&answer[end..]);
