@@ -5,6 +5,9 @@
 //! at once. The others wait in a queue, and in each round a few of them go on. A round ends when a worker has run what is
 //! ready and has looked for I/O, or after some tens of polls if there is always more to run.
 //!
+//! Tens of polls take long on a server that is busy, and those that wait keep what they have: connections, mostly. So the more
+//! of them wait, the more go on in a round, up to a few times as many.
+//!
 //! A task that may begin holds nothing. If its work blocks, or if it is dropped before, the others go on in the next round.
 
 use std::collections::{HashSet, VecDeque};
@@ -18,7 +21,7 @@ use crate::runtime::wakes;
 /// Says which tasks may begin with their costly work.
 #[derive(Debug)]
 pub(crate) struct Pacer {
-    /// How many tasks begin in a round for each worker that carries messages.
+    /// How many tasks begin in a round for each worker that carries messages, while few wait.
     each_worker: usize,
     queue: Mutex<Queue>,
 }
@@ -31,7 +34,7 @@ struct Queue {
     /// The millisecond in which a task last began without waiting, and how many more may do so in it.
     moment: Option<Moment>,
     left: usize,
-    /// How many tasks go on in a round; 0 before there are rounds.
+    /// How many tasks go on in a round while few wait; 0 before there are rounds.
     each_round: usize,
     last_id: u64,
     /// Begins the next round, if none is under way.
@@ -138,7 +141,11 @@ impl Queue {
 
     /// Moves those that go on to `going_on`. Keeps `waker` if there are none.
     fn next_round(&mut self, waker: &Waker, going_on: &mut Vec<Waker>) {
-        let count = self.waiting.len().min(self.each_round);
+        let waiting = self.waiting.len();
+        let share = waiting / ROUNDS;
+        let count = share
+            .clamp(self.each_round, self.each_round * TIMES_MAX)
+            .min(waiting);
         for (id, waker) in self.waiting.drain(..count) {
             self.ids.remove(&id);
             going_on.push(waker);
@@ -151,6 +158,11 @@ impl Queue {
         }
     }
 }
+
+/// In so many rounds those go on that wait, unless they are more than a round may have.
+const ROUNDS: usize = 32;
+/// A round has at most so many times as many as one while few wait.
+const TIMES_MAX: usize = 8;
 
 #[cfg(test)]
 mod tests;

@@ -75,6 +75,28 @@ fn those_that_wait_go_on_in_their_order_a_few_in_each_round() {
 }
 
 #[test]
+fn the_more_wait_the_more_go_on_in_a_round_up_to_a_bound() {
+    let mut queue = queue(3);
+    for (id, first, second) in [(64, 3, 3), (330, 10, 10), (2_000, 24, 24)] {
+        queue.waiting.clear();
+        queue.ids.clear();
+        (0..id).for_each(|id| drop(queue.wait(id, Waker::noop())));
+        assert_eq!(
+            (round(&mut queue), round(&mut queue)),
+            (first, second),
+            "{id}"
+        );
+    }
+
+    let mut rounds = 0;
+    while round(&mut queue) > 0 {
+        rounds += 1;
+    }
+    // 2,000 at three a round would take 667.
+    assert!(rounds < 250, "{rounds}");
+}
+
+#[test]
 fn the_task_of_the_rounds_is_woken_once_by_the_first_that_waits() {
     let (mut queue, rounds) = (queue(3), Arc::new(Count::default()));
     let waker = Waker::from(rounds.clone());
