@@ -124,12 +124,17 @@ fn a_proxy_on_a_unix_socket_is_trusted_where_unix_is_listed() {
 }
 
 #[test]
-fn a_client_that_the_proxy_does_not_name_is_told_once_and_the_proxy_is_the_peer() {
+fn a_client_that_the_proxy_does_not_name_is_told_once_and_is_not_the_proxy() {
     let (_site, server) = start("trusted_proxies = [\"loopback\"]");
     for _ in 0..50 {
-        let (client, _) = told(&server, "X-Forwarded-For: 192.0.2.7, unix:\r\n");
-        assert!(client.starts_with("127.0.0.1:"), "{client}");
+        let (client, far_end) = told(&server, "X-Forwarded-For: 192.0.2.7, unix:\r\n");
+        assert_eq!(
+            (client.as_str(), far_end.as_str()),
+            ("unknown", "127.0.0.1")
+        );
     }
+    // The line of a session says through which proxy it came.
+    server.line(&["session closed", "peer=unknown@127.0.0.1:", "features"]);
     let warning = server.line(&["a trusted proxy says no address of its client"]);
     assert!(
         warning.contains("header=\"x-forwarded-for\"") && warning.contains("found=unix:"),
@@ -141,9 +146,67 @@ fn a_client_that_the_proxy_does_not_name_is_told_once_and_the_proxy_is_the_peer(
     // A hidden client is no fault.
     let before = server.count_lines(&["a trusted proxy says no address"]);
     let (client, _) = told(&server, "X-Forwarded-For: _hidden\r\n");
-    assert!(client.starts_with("127.0.0.1:"), "{client}");
+    assert_eq!(client, "unknown");
     assert_eq!(server.count_lines(&["found=_hidden"]), 0);
     assert!(before >= 1);
+}
+
+#[test]
+fn a_client_is_read_from_every_form_that_says_an_address() {
+    for (key, name, cases) in [
+        (
+            "x-forwarded-for",
+            "X-Forwarded-For",
+            &[
+                ("10.9.1.1:4711", "10.9.1.1:4711"),
+                ("\"10.9.1.1\"", "10.9.1.1:0"),
+                ("::ffff:10.9.1.1", "10.9.1.1:0"),
+                ("fe80::1%eth0", "[fe80::1]:0"),
+            ][..],
+        ),
+        (
+            "forwarded",
+            "Forwarded",
+            &[
+                ("for=\"10.9.1.1\"", "10.9.1.1:0"),
+                ("for=\"[2001:db8::1]:4711\"", "[2001:db8::1]:4711"),
+                ("for=\"[fe80::1%25eth0]:4711\"", "[fe80::1]:4711"),
+            ],
+        ),
+    ] {
+        let lines = format!("trusted_proxies = [\"loopback\"]\nforwarded_header = \"{key}\"");
+        let (_site, server) = start(&lines);
+        for (said, expected) in cases {
+            let (client, _) = told(&server, &format!("{name}: {said}\r\n"));
+            assert_eq!(client, *expected, "{said}");
+        }
+    }
+}
+
+#[test]
+fn clients_that_a_proxy_does_not_name_share_the_limits_of_its_address() {
+    let (_site, server) =
+        start("trusted_proxies = [\"loopback\"]\n[limits]\nconnections_per_address_max = 2");
+    let open = |lines: &str| {
+        let mut stream = server.raw();
+        let request = opening("/echo", lines);
+        stream.write_all(request.as_bytes()).expect("sending");
+        let mut status = [0; 12];
+        stream.read_exact(&mut status).expect("an answer");
+        (String::from_utf8_lossy(&status[9..]).into_owned(), stream)
+    };
+    let first = open("X-Forwarded-For: unknown\r\n");
+    let second = open("X-Forwarded-For: _b\r\n");
+    assert_eq!((first.0.as_str(), second.0.as_str()), ("101", "101"));
+    assert_eq!(open("X-Forwarded-For: junk\r\n").0, "503");
+    server.line(&["handshake refused", "peer=unknown@127.0.0.1:", "status=503"]);
+    // Neither named clients nor the proxy itself are kept out by them.
+    assert_eq!(open("X-Forwarded-For: 192.0.2.1\r\n").0, "101");
+    assert_eq!(open("").0, "101");
+    drop(first);
+    eventually("one of them is let in again", || {
+        open("X-Forwarded-For: unknown\r\n").0 == "101"
+    });
 }
 
 #[test]

@@ -89,7 +89,13 @@ fn a_client_behind_a_trusted_proxy_is_judged_by_its_own_address() {
         ("127.0.0.1, 203.0.113.1", 403),
         // Whose connection it is, is not known, so the proxy's own address does not let it in.
         ("unknown", 403),
+        ("_hidden", 403),
+        ("unix:", 403),
         ("nonsense", 403),
+        ("", 403),
+        (",", 403),
+        ("192.0.2.1, unknown", 403),
+        ("unknown, 127.0.0.1", 403),
     ] {
         assert_eq!(
             status_of_client(&server, "/echo", client),
@@ -112,6 +118,42 @@ fn a_client_behind_a_trusted_proxy_is_judged_by_its_own_address() {
         "peer=203.0.113.1:0",
         "`allow` does not have the address",
     ]);
+    server.line(&[
+        "handshake refused",
+        "peer=unknown@127.0.0.1:",
+        "`allow` lets in no client whose address its proxy does not say",
+    ]);
+}
+
+#[test]
+fn a_client_of_which_the_proxy_says_nothing_in_the_right_header_is_in_no_allow() {
+    for (header, lines, expected) in [
+        ("x-forwarded-for", "", 101),
+        ("x-forwarded-for", "Forwarded: for=127.0.0.1\r\n", 403),
+        ("x-forwarded-for", "X-Real-IP: 127.0.0.1\r\n", 403),
+        ("x-forwarded-for", "Via: 1.1 proxy\r\n", 403),
+        ("forwarded", "", 101),
+        ("forwarded", "X-Forwarded-For: 127.0.0.1\r\n", 403),
+        ("forwarded", "Forwarded:\r\n", 403),
+        ("forwarded", "Forwarded: proto=https\r\n", 403),
+        ("forwarded", "Forwarded: for=unknown\r\n", 403),
+        ("forwarded", "Forwarded: for=\"127.0.0.1\"\r\n", 101),
+    ] {
+        let (_site, server) = start(&format!(
+            "trusted_proxies = [\"loopback\"]\nallow = [\"loopback\"]\nforwarded_header = \"{header}\""
+        ));
+        let answer = server.exchange(opening("/echo", lines).as_bytes());
+        assert_eq!(status_of(&answer), expected, "{header}: {lines}");
+    }
+}
+
+#[test]
+fn the_address_of_its_proxy_keeps_a_client_out_that_the_proxy_does_not_name() {
+    let (_site, server) = start("trusted_proxies = [\"loopback\"]\ndeny = [\"loopback\"]");
+    for (client, expected) in [("unknown", 403), ("192.0.2.1", 101)] {
+        let found = status_of_client(&server, "/echo", client);
+        assert_eq!(found, expected, "{client}");
+    }
 }
 
 #[test]
@@ -242,9 +284,9 @@ fn the_client_of_a_proxy_header_is_the_peer() {
         ),
         (of_client(), "192.0.2.7:4711"),
         (binary(1, 0x21, &v6), "[2001:db8::1]:4711"),
-        (b"PROXY UNKNOWN\r\n".to_vec(), "127.0.0.1:"),
-        (binary(1, 0x00, b""), "127.0.0.1:"),
-        (binary(1, 0x31, &[0; 216]), "127.0.0.1:"),
+        (b"PROXY UNKNOWN\r\n".to_vec(), "unknown\r\n"),
+        (binary(1, 0x00, b""), "unknown\r\n"),
+        (binary(1, 0x31, &[0; 216]), "unknown\r\n"),
         (binary(0, 0x00, b""), "127.0.0.1:"),
     ] {
         let answer = exchange(&server, &[&header, request.as_bytes()]);
@@ -280,6 +322,29 @@ fn the_client_of_a_proxy_header_is_the_peer() {
         );
         let answer = exchange(&server, &[&header, get("/.wshd/metrics").as_bytes()]);
         assert_eq!(status_of(&answer), 404, "{answer}");
+    }
+}
+
+#[test]
+fn an_allow_with_the_proxy_lets_in_what_the_proxy_asks_for_itself_and_no_unknown_client() {
+    let lines = "trusted_proxies = [\"loopback\"]\nallow = [\"loopback\"]";
+    let (_site, server) = start_for_proxies("", lines);
+    for (header, expected) in [
+        (binary(0, 0x00, b""), 101),
+        (b"PROXY UNKNOWN\r\n".to_vec(), 403),
+        (b"PROXY UNKNOWN 127.0.0.1 127.0.0.1 1 1\r\n".to_vec(), 403),
+        (binary(1, 0x00, b""), 403),
+        (binary(1, 0x31, &[0; 216]), 403),
+        (of_client(), 403),
+    ] {
+        // What such a client says of itself changes nothing.
+        let said = if expected == 101 {
+            ""
+        } else {
+            "X-Forwarded-For: 127.0.0.1\r\n"
+        };
+        let answer = exchange(&server, &[&header, opening("/echo", said).as_bytes()]);
+        assert_eq!(status_of(&answer), expected, "{}", header.escape_ascii());
     }
 }
 

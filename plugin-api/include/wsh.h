@@ -484,8 +484,8 @@ typedef struct WshRequest {
     WshStr origin;           /* the Origin header, or empty */
     WshStr remote_addr;      /* the other end of the transport: as a rule address:port; may be empty
                               * or of another form (unix:...) */
-    WshStr client_addr;      /* the client: what a proxy that the server trusts says of it, or else
-                              * remote_addr */
+    WshStr client_addr;      /* the client: what a proxy that the server trusts says of it, `unknown`
+                              * where that proxy names no address, or else remote_addr */
     WshStr user;             /* the user that the server found the client to be, or empty */
     const WshPair *headers;  /* in order, repeated ones repeated; no pseudo-headers */
     size_t n_headers;

@@ -501,7 +501,8 @@ pub struct Request {
     /// The other end of the transport: as a rule `address:port`; may be empty or of another form
     /// (`unix:…`).
     pub remote_addr: Str,
-    /// The client: what a proxy that the server trusts says of it, or else `remote_addr`.
+    /// The client: what a proxy that the server trusts says of it, `unknown` where that proxy names no address, or else
+    /// `remote_addr`.
     pub client_addr: Str,
     /// The user that the server found the client to be, or empty.
     pub user: Str,

@@ -105,15 +105,20 @@ impl Listing {
 /// A proxy on this machine has an address of this machine, whatever client it serves. It shows by a header
 /// that it adds, by HTTP/1.0, which nginx speaks by default, or by the public name in `Host`.
 pub(crate) fn is_from_here(peer: &Peer, head: &Head, host: &str) -> bool {
-    let mut names = head.lines().map(|(name, _)| name);
     let is_near = match peer.ip() {
         Some(address) => address.is_loopback(),
         None => is_of_an_operator(peer),
     };
     is_near
+        && peer.is_known()
         && head.is_http_1_1()
         && Authority::parse(host).is_some_and(|host| host.is_loopback())
-        && !names.any(is_of_a_proxy)
+        && !is_through_a_proxy(head)
+}
+
+/// Whether a request has a header that proxies add.
+pub(crate) fn is_through_a_proxy(head: &Head) -> bool {
+    head.lines().any(|(name, _)| is_of_a_proxy(name))
 }
 
 /// Whether the process at the far end of a Unix socket runs as the server's user or as root. A proxy

@@ -133,14 +133,15 @@ impl Request<'_> {
         self.remote_addr.parse().ok()
     }
 
-    /// The client's address: what a proxy that the server trusts says, or else the other end of the connection.
+    /// The client's address: what a proxy that the server trusts says, or else the other end of the connection. `None` for
+    /// a Unix socket, and where such a proxy names no address.
     #[must_use]
     pub fn client_addr(&self) -> Option<SocketAddr> {
         self.client_addr.parse().ok()
     }
 
     /// The client's address as the server writes it, also where it has no IP address and port: `unix:4711/1000` is
-    /// process 4711 of user 1000, connected to a Unix socket.
+    /// process 4711 of user 1000, connected to a Unix socket. `unknown` where a trusted proxy does not say it.
     #[must_use]
     pub fn client(&self) -> &str {
         self.client_addr

@@ -31,7 +31,7 @@ pub struct AddressPolicy {
 pub(crate) struct Caller {
     /// `None` for a Unix socket.
     pub(crate) address: Option<IpAddr>,
-    /// Whether the address is the caller's, and not that of a proxy that hides whose connection it is.
+    /// Whether the address is the caller's, and not that of a proxy that does not say whose connection it is.
     pub(crate) is_known: bool,
 }
 
@@ -39,6 +39,8 @@ pub(crate) struct Caller {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct AddressRefusal {
     key: &'static str,
+    /// Whether the address that the rule was asked for is the caller's.
+    is_known: bool,
     by: RuleOf,
 }
 
@@ -71,20 +73,23 @@ impl AddressPolicy {
     /// Why the caller may not connect at all; `None` where it may.
     pub(crate) fn refuses(&self, caller: Caller) -> Option<AddressRefusal> {
         let key = self.server.refuses(caller)?;
-        let by = RuleOf::Server;
-        Some(AddressRefusal { key, by })
+        Some(AddressRefusal::new(key, caller, RuleOf::Server))
     }
 
     /// Why the caller may not have what lies at a path, which is percent-decoded.
     pub(crate) fn refuses_at(&self, path: &str, caller: Caller) -> Option<AddressRefusal> {
         let (pattern, rules) = self.paths.find(path)?;
         let key = rules.refuses(caller)?;
-        let by = RuleOf::Path(pattern);
-        Some(AddressRefusal { key, by })
+        Some(AddressRefusal::new(key, caller, RuleOf::Path(pattern)))
     }
 }
 
 impl AddressRefusal {
+    fn new(key: &'static str, caller: Caller, by: RuleOf) -> AddressRefusal {
+        let is_known = caller.is_known;
+        AddressRefusal { key, is_known, by }
+    }
+
     /// Why the caller may not reach the handler of this name.
     pub(crate) fn of_handler(
         name: &str,
@@ -93,7 +98,7 @@ impl AddressRefusal {
     ) -> Option<AddressRefusal> {
         let key = rules.refuses(caller)?;
         let by = RuleOf::Handler(name.to_owned());
-        Some(AddressRefusal { key, by })
+        Some(AddressRefusal::new(key, caller, by))
     }
 }
 
@@ -106,10 +111,12 @@ impl Display for AddressRefusal {
             RuleOf::Path(pattern) => write!(f, "`{key}` of `[paths.{pattern:?}]`")?,
             RuleOf::Handler(name) => write!(f, "`{key}` of `{}`", handler_table(name))?,
         }
-        match key {
-            "deny" => f.write_str(" has the address"),
-            _ => f.write_str(" does not have the address"),
-        }
+        f.write_str(match (key, self.is_known) {
+            ("deny", true) => " has the address",
+            ("deny", false) => " has the address of the proxy, which does not say the client's",
+            (_, true) => " does not have the address",
+            (_, false) => " lets in no client whose address its proxy does not say",
+        })
     }
 }
 

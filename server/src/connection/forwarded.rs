@@ -6,6 +6,8 @@
 //!
 //! Elements are parted at every comma, in quotes too: an unfinished quotation of the client must not hide what the proxy adds
 //! behind it. An element that a proxy adds has no comma.
+//!
+//! What names no address never leaves the proxy in the client's place.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
@@ -13,12 +15,15 @@ use wsh::rules::is_token_byte;
 
 use crate::config::ForwardedHeader;
 use crate::http::head::Head;
+use crate::listing;
 
 /// What trusted proxies say of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Forwarded {
-    /// Nothing: the request is of the proxy itself, or the proxy says nothing.
+    /// Nothing: the request is of the proxy itself.
     Nothing,
+    /// Nothing, though another header tells that the request came through a proxy, or this one is empty.
+    Missing,
     Client {
         /// Port 0 where they say none.
         address: SocketAddr,
@@ -36,7 +41,7 @@ pub(crate) fn client(
     is_trusted: impl Fn(IpAddr) -> bool,
 ) -> Forwarded {
     let node: fn(&[u8]) -> Option<Node> = match header {
-        ForwardedHeader::XForwardedFor => node,
+        ForwardedHeader::XForwardedFor => |element| node(without_quotes(element)?),
         ForwardedHeader::Forwarded => |element| node(parameter(element, b"for")??),
     };
     let mut nearest_client = Forwarded::Nothing;
@@ -52,7 +57,10 @@ pub(crate) fn client(
             None => return Forwarded::Unreadable(element.to_vec()),
         }
     }
-    nearest_client
+    match nearest_client {
+        Forwarded::Nothing if listing::is_through_a_proxy(head) => Forwarded::Missing,
+        client => client,
+    }
 }
 
 /// Whether the client speaks TLS with the proxy that is nearest to the server; `None` where that says nothing of it.
@@ -101,14 +109,13 @@ enum Node {
     Hidden,
 }
 
-/// Reads `192.0.2.1`, `192.0.2.1:4711`, `2001:db8::1`, `[2001:db8::1]:4711`, `unknown` or `_name`. A zone like that of
-/// `fe80::1%eth0` is one of the proxy's machine, so an address with it means nothing here.
+/// Reads `192.0.2.1`, `192.0.2.1:4711`, `2001:db8::1`, `[2001:db8::1]:4711`, `unknown` or `_name`.
 fn node(text: &[u8]) -> Option<Node> {
     let text = std::str::from_utf8(text).ok()?;
     let (host, port) = match text.strip_prefix('[') {
         Some(rest) => {
             let (host, behind) = rest.split_once(']')?;
-            let host: Ipv6Addr = host.parse().ok()?;
+            let host: Ipv6Addr = without_zone(host)?.parse().ok()?;
             let port = match behind {
                 "" => 0,
                 behind => port(behind.strip_prefix(':')?)?,
@@ -124,7 +131,21 @@ fn node(text: &[u8]) -> Option<Node> {
     if host.eq_ignore_ascii_case("unknown") || is_obfuscated(host) {
         return Some(Node::Hidden);
     }
-    Some(Node::Address(address(host.parse().ok()?, port)))
+    let ip: IpAddr = match host.split_once('%') {
+        None => host.parse().ok()?,
+        Some(_) => IpAddr::V6(without_zone(host)?.parse().ok()?),
+    };
+    Some(Node::Address(address(ip, port)))
+}
+
+/// An IPv6 address without a zone like that of `fe80::1%eth0`, or of `fe80::1%25eth0` as in a URI (RFC 6874). The zone is a
+/// link of the proxy's machine, and means nothing here.
+fn without_zone(host: &str) -> Option<&str> {
+    let Some((ip, zone)) = host.split_once('%') else {
+        return Some(host);
+    };
+    let is_of_one = |byte: u8| byte.is_ascii_alphanumeric() || b"._~-".contains(&byte);
+    (!zone.is_empty() && zone.bytes().all(is_of_one)).then_some(ip)
 }
 
 /// An IPv4 address is one in whichever form it is written.
@@ -173,13 +194,21 @@ fn parameter<'a>(element: &'a [u8], wanted: &[u8]) -> Option<Option<&'a [u8]>> {
 fn unquoted(value: &[u8]) -> Option<&[u8]> {
     let is_plain = |byte: &u8| is_token_byte(*byte) || b"[]:".contains(byte);
     match value {
-        // No address and no scheme has a character that has to be escaped.
-        [b'"', inner @ .., b'"'] => {
-            (!inner.iter().any(|byte| b"\"\\".contains(byte))).then_some(inner)
-        }
         [] => None,
+        [b'"', ..] => without_quotes(value),
         plain => plain.iter().all(is_plain).then_some(plain),
     }
+}
+
+/// What is between quotes, or a text that begins with none. `None` where they do not fit.
+fn without_quotes(text: &[u8]) -> Option<&[u8]> {
+    let inner = match text {
+        [b'"', inner @ .., b'"'] => inner,
+        [b'"', ..] => return None,
+        plain => plain,
+    };
+    // No address and no scheme has a character that has to be escaped.
+    (!inner.iter().any(|byte| b"\"\\".contains(byte))).then_some(inner)
 }
 
 #[cfg(test)]
@@ -204,6 +233,7 @@ mod tests {
         match found(header, lines) {
             Forwarded::Client { address } => address.to_string(),
             Forwarded::Nothing => "nothing".to_owned(),
+            Forwarded::Missing => "missing".to_owned(),
             Forwarded::Hidden => "hidden".to_owned(),
             Forwarded::Unreadable(element) => format!("unreadable {}", element.escape_ascii()),
         }
@@ -242,7 +272,19 @@ mod tests {
                 "X-Forwarded-For: , 192.0.2.1 , ,\t\r\nX-Forwarded-For:\r\n",
                 "192.0.2.1:0",
             ),
-            ("X-Forwarded-For: ,,\r\n", "nothing"),
+            ("X-Forwarded-For: ,,\r\n", "missing"),
+            ("X-Forwarded-For:\r\n", "missing"),
+            ("X-Forwarded-For: \"192.0.2.1\"\r\n", "192.0.2.1:0"),
+            (
+                "X-Forwarded-For: \"[2001:db8::1]:80\"\r\n",
+                "[2001:db8::1]:80",
+            ),
+            ("X-Forwarded-For: \"unknown\"\r\n", "hidden"),
+            ("X-Forwarded-For: fe80::1%eth0\r\n", "[fe80::1]:0"),
+            ("X-Forwarded-For: fe80::1%25br-lan.7\r\n", "[fe80::1]:0"),
+            ("X-Forwarded-For: [fe80::1%25eth0]:80\r\n", "[fe80::1]:80"),
+            ("X-Forwarded-For: [fe80::1%1]\r\n", "[fe80::1]:0"),
+            ("X-Forwarded-For: ::ffff:192.0.2.1%eth0\r\n", "192.0.2.1:0"),
             ("X-Forwarded-For: unknown\r\n", "hidden"),
             ("X-Forwarded-For: 192.0.2.1, unknown\r\n", "hidden"),
             (
@@ -256,8 +298,11 @@ mod tests {
             ),
             (
                 "Forwarded: for=127.0.0.1\r\nX-Real-IP: 192.0.2.1\r\n",
-                "nothing",
+                "missing",
             ),
+            ("Via: 1.1 proxy\r\n", "missing"),
+            ("X-Forwarded-Proto: https\r\n", "missing"),
+            ("User-Agent: x\r\n", "nothing"),
         ] {
             assert_eq!(client_of(header, lines), expected, "{lines}");
         }
@@ -312,7 +357,11 @@ mod tests {
             ("Forwarded: for=\r\n", "unreadable for="),
             ("Forwarded: for =192.0.2.1\r\n", "unreadable for =192.0.2.1"),
             ("Forwarded: for=\"\"\r\n", "unreadable for=\\\"\\\""),
-            ("X-Forwarded-For: 192.0.2.1\r\n", "nothing"),
+            ("Forwarded: for=fe80::1%eth0\r\n", "[fe80::1]:0"),
+            ("Forwarded: for=\"[fe80::1%25eth0]:80\"\r\n", "[fe80::1]:80"),
+            ("X-Forwarded-For: 192.0.2.1\r\n", "missing"),
+            ("Forwarded:\r\n", "missing"),
+            ("", "nothing"),
         ] {
             assert_eq!(client_of(header, lines), expected, "{lines}");
         }
@@ -338,11 +387,19 @@ mod tests {
             "[2001:db8::1]80",
             "[2001:db8::1]:",
             "[[::1]]",
-            "fe80::1%eth0",
-            "[fe80::1%25eth0]:80",
-            "[fe80::1%1]",
+            "fe80::1%",
+            "fe80::1%eth0%1",
+            "fe80::1%eth 0",
+            "[fe80::1%]:80",
+            "192.0.2.1%eth0",
+            "192.0.2.1%25eth0:80",
             "1::2::3",
-            "\"192.0.2.1\"",
+            "\"192.0.2.1",
+            "192.0.2.1\"",
+            "\"",
+            "\"\"",
+            "\"\"192.0.2.1\"\"",
+            "\"192.0.2.1\\\"",
             "192.0.2.1 192.0.2.2",
             "192.0.2.1;192.0.2.2",
             "_",

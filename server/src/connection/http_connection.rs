@@ -72,19 +72,19 @@ pub(super) struct HttpConnection {
 
 /// Whether the peer of a connection is its client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Naming {
-    /// It is, as far as is known.
+pub(super) enum Naming {
+    /// It is, also where its address is not known.
     Client,
     /// It is a trusted proxy, and the request may name the client.
     Awaited,
-    /// It is a trusted proxy that does not name the client.
-    Hidden,
+    /// It is a trusted proxy that asks for something itself.
+    Proxy,
 }
 
 impl Naming {
     /// What holds until a request is read.
-    fn of(peer: &Peer, config: &Config) -> Naming {
-        match config.trusted_proxies.contains(peer.ip()) {
+    pub(super) fn of(peer: &Peer, config: &Config) -> Naming {
+        match peer.is_known() && config.trusted_proxies.contains(peer.ip()) {
             true => Naming::Awaited,
             false => Naming::Client,
         }
@@ -121,9 +121,9 @@ impl HttpConnection {
 
     /// This connection behind what a header of the PROXY protocol says.
     pub(super) fn behind(mut self, proxied: Option<Box<Proxied>>) -> HttpConnection {
-        // Of a client that it does not name, a header in the request is that client's own word.
+        // What follows it is the proxy's own, so its request names no client.
         if proxied.as_ref().is_some_and(|it| it.by == self.peer) {
-            self.naming = Naming::Hidden;
+            self.naming = Naming::Proxy;
         }
         self.proxied = proxied;
         self
@@ -354,7 +354,7 @@ impl HttpConnection {
         }
     }
 
-    /// Makes the client the peer, where a trusted proxy says which one it is.
+    /// Makes the client the peer, where the request is of a client of a trusted proxy.
     ///
     /// # Errors
     ///
@@ -367,30 +367,30 @@ impl HttpConnection {
         let trusted = &config.trusted_proxies;
         let header = config.forwarded_header;
         let client = forwarded::client(head, header, |ip| trusted.contains(Some(ip)));
+        let found = match &client {
+            Forwarded::Missing => Some(&b""[..]),
+            Forwarded::Unreadable(element) => Some(element.as_slice()),
+            Forwarded::Nothing | Forwarded::Client { .. } | Forwarded::Hidden => None,
+        };
+        if let Some(found) = found {
+            let refusals = &self.server.refusals;
+            refusals.log_unread_client(&self.peer, header.name(), found);
+        }
         let client = match client {
             Forwarded::Nothing => return Ok(()),
-            Forwarded::Client { address } => Some(address),
-            Forwarded::Hidden => None,
-            Forwarded::Unreadable(element) => {
-                self.server
-                    .refusals
-                    .log_unread_client(&self.peer, header.name(), &element);
-                None
+            Forwarded::Client { address } => address.into(),
+            Forwarded::Missing | Forwarded::Hidden | Forwarded::Unreadable(_) => {
+                Peer::unknown_behind(self.peer.clone())
             }
         };
-        let far_end = self.peer.clone();
+        let far_end = std::mem::replace(&mut self.peer, client);
         let proxied = self
             .proxied
             .get_or_insert_with(|| Box::new(Proxied::by(far_end)));
-        proxied.knows_client = client.is_some();
-        self.naming = Naming::Hidden;
         proxied.is_tls = forwarded::is_tls(head, header).or(proxied.is_tls);
-        if let Some(address) = client {
-            self.peer = address.into();
-            self.naming = Naming::Client;
-            let permit = self.server.admission.address(&self.peer, &self.limits)?;
-            self.guard.count_for_address(permit);
-        }
+        self.naming = Naming::Client;
+        let permit = self.server.admission.address(&self.peer, &self.limits)?;
+        self.guard.count_for_address(permit);
         Ok(())
     }
 
@@ -398,7 +398,7 @@ impl HttpConnection {
     fn network(&self) -> Network {
         match self.naming {
             Naming::Client => Network::of(self.peer.ip()),
-            Naming::Awaited | Naming::Hidden => Network::Shared,
+            Naming::Awaited | Naming::Proxy => Network::Shared,
         }
     }
 

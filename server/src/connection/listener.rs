@@ -271,7 +271,7 @@ fn serve(
         server.refusals.log_closed(&peer, NO_TRUSTED_PROXY);
         return Admitted::WithinTheLimit;
     }
-    let (address, is_known) = (peer.ip(), true);
+    let (address, is_known) = (peer.ip(), peer.is_known());
     // A trusted proxy says later whose connection it is.
     if let Some(refusal) = config.addresses.refuses(Caller { address, is_known })
         && !config.trusted_proxies.contains(address)

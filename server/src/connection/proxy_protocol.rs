@@ -12,11 +12,13 @@ use std::time::{Duration, Instant};
 use tokio::time::timeout_at;
 
 use self::header::{HeaderFault, ProxyClient, ProxyHeader};
+use super::http_connection::Naming;
 use super::maybe_future::MaybeFuture;
 use super::reply::Reply;
 use super::request::Proxied;
 use super::{Arrived, head_reader};
 use crate::session::Session;
+use crate::sessions::peer::Peer;
 
 /// Reads the header, if it has come, and goes on with what the client has sent. Otherwise waits for it as long as an opening
 /// handshake may take.
@@ -108,13 +110,18 @@ fn go_on(mut arrived: Arrived, header: ProxyHeader) -> MaybeFuture<Option<Box<Se
     let mut proxied = Box::new(Proxied::by(arrived.peer.clone()));
     proxied.has_header = true;
     proxied.is_tls = header.is_tls;
-    proxied.knows_client = header.client != ProxyClient::Unknown;
+    let client = match header.client {
+        ProxyClient::Address(address) => Some(address.into()),
+        ProxyClient::Unknown => Some(Peer::unknown_behind(arrived.peer.clone())),
+        ProxyClient::Proxy => None,
+    };
     let mut too_many = None;
-    if let ProxyClient::Address(address) = header.client {
-        arrived.peer = address.into();
+    if let Some(client) = client {
+        arrived.peer = client;
         let config = arrived.server.config.load();
         // A proxy before this one may name the client in its request.
-        if !config.trusted_proxies.contains(arrived.peer.ip()) {
+        let is_of_proxy = Naming::of(&arrived.peer, &config) == Naming::Awaited;
+        if !is_of_proxy {
             let permit = arrived
                 .server
                 .admission

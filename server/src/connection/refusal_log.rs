@@ -168,11 +168,15 @@ impl RefusalLog {
     /// Logs that a trusted proxy says in this header something else than which client it is for.
     pub(crate) fn log_unread_client(&self, proxy: &Peer, header: &str, element: &[u8]) {
         let found = element[..element.len().min(FOUND_BYTES_MAX)].escape_ascii();
+        let found = match element {
+            [] => None,
+            _ => Some(tracing::field::display(found)),
+        };
         let way_out = "let the proxy add the client's address to this header";
         self.unread_clients.log(
             || {
                 warn!(
-                    peer = %proxy, header, %found,
+                    peer = %proxy, header, found,
                     "a trusted proxy says no address of its client, so the client is unknown; {way_out}"
                 );
             },

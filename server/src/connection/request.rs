@@ -24,8 +24,6 @@ pub(super) struct HttpRequest {
 pub(super) struct Proxied {
     /// The proxy: the far end of the connection.
     pub(super) by: Peer,
-    /// Whether the proxy says an address of the client, which then is the peer. Otherwise the proxy is.
-    pub(super) knows_client: bool,
     /// Whether the client speaks TLS with the proxy, if the proxy says it.
     pub(super) is_tls: Option<bool>,
     /// Whether the proxy speaks the PROXY protocol.
@@ -37,7 +35,6 @@ impl Proxied {
     pub(super) fn by(proxy: Peer) -> Proxied {
         Proxied {
             by: proxy,
-            knows_client: false,
             is_tls: None,
             has_header: false,
         }

@@ -127,10 +127,9 @@ fn refused_address(
     config: &Config,
     server: &Server,
 ) -> Option<AddressRefusal> {
-    let proxied = request.proxied.as_ref();
     let caller = Caller {
         address: peer.ip(),
-        is_known: proxied.is_none_or(|proxied| proxied.knows_client),
+        is_known: peer.is_known(),
     };
     let path = &request.target.path;
     let policy = &config.addresses;

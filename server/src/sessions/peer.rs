@@ -15,6 +15,8 @@ pub(crate) enum Peer {
     /// A process of this machine, which has connected to a Unix socket. `None` where the system does
     /// not say which process it is.
     Unix(Option<PeerProcess>),
+    /// A client whose address is not known, since this proxy does not say it.
+    Unknown(Box<Peer>),
 }
 
 /// The process that has connected to a Unix socket, as it was then (`unix(7)`, SO_PEERCRED).
@@ -26,13 +28,33 @@ pub(crate) struct PeerProcess {
 }
 
 impl Peer {
-    /// The address, where an IPv4 address is one in whichever form it is written. `None` for a Unix
-    /// socket.
+    /// The address that limits count, where an IPv4 address is one in whichever form it is written. `None` for a
+    /// Unix socket. Of a client that is not known it is its proxy's, so what lets a peer in by its address asks
+    /// [`is_known`](Self::is_known) too.
     pub(crate) fn ip(&self) -> Option<IpAddr> {
         match self {
             Peer::V4(address) => Some((*address.ip()).into()),
             Peer::V6(address) => Some(IpAddr::V6(*address.ip()).to_canonical()),
             Peer::Unix(_) => None,
+            Peer::Unknown(proxy) => proxy.ip(),
+        }
+    }
+
+    /// The client of this proxy whose address is not known.
+    pub(crate) fn unknown_behind(proxy: Peer) -> Peer {
+        Peer::Unknown(Box::new(proxy))
+    }
+
+    /// Whether [`ip`](Self::ip) is its own.
+    pub(crate) fn is_known(&self) -> bool {
+        !matches!(self, Peer::Unknown(_))
+    }
+
+    /// How handlers are told which client it is: `unknown`, as RFC 7239 §6.2 calls it, or what the log says too.
+    pub(crate) fn client_addr(&self) -> String {
+        match self.is_known() {
+            true => self.to_string(),
+            false => UNKNOWN.to_owned(),
         }
     }
 
@@ -63,7 +85,8 @@ impl PeerProcess {
 }
 
 impl Display for Peer {
-    /// Writes an address as the standard library does, and a process as `unix:PID/UID`.
+    /// Writes an address as the standard library does, a process as `unix:PID/UID`, and a client that is not known as
+    /// `unknown@` and its proxy.
     ///
     /// An IPv4 address takes 250 instructions, where the standard library takes 1,400. Each connection
     /// has its address written twice, so that is a sixteenth of an opening handshake.
@@ -72,6 +95,7 @@ impl Display for Peer {
             Peer::V4(address) => address,
             Peer::V6(address) => return address.fmt(f),
             Peer::Unix(None) => return f.write_str("unix"),
+            Peer::Unknown(proxy) => return write!(f, "{UNKNOWN}@{proxy}"),
             Peer::Unix(Some(PeerProcess { pid, uid })) => return write!(f, "unix:{pid}/{uid}"),
         };
         let mut text = [0; "255.255.255.255:65535".len()];
@@ -105,6 +129,9 @@ impl Display for Peer {
     }
 }
 
+/// A client whose address is not known.
+const UNKNOWN: &str = "unknown";
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::net::UnixStream;
@@ -132,6 +159,21 @@ mod tests {
         assert_eq!(Peer::Unix(Some(process)).to_string(), "unix:42/1000");
         assert_eq!(Peer::Unix(None).to_string(), "unix");
         assert_eq!(Peer::Unix(Some(process)).ip(), None);
+    }
+
+    #[test]
+    fn a_client_that_is_not_known_is_not_its_proxy_though_it_counts_for_the_address() {
+        let proxy = Peer::from("127.0.0.1:4711".parse::<SocketAddr>().unwrap());
+        let client = Peer::unknown_behind(proxy.clone());
+        assert_eq!(client.to_string(), "unknown@127.0.0.1:4711");
+        assert_eq!(client.client_addr(), "unknown");
+        assert_eq!(proxy.client_addr(), "127.0.0.1:4711");
+        assert_eq!(client.ip(), proxy.ip());
+        assert!(proxy.is_known() && !client.is_known());
+        let process = PeerProcess { pid: 42, uid: 1000 };
+        let client = Peer::unknown_behind(Peer::Unix(Some(process)));
+        assert_eq!(client.to_string(), "unknown@unix:42/1000");
+        assert!(!client.is_unix());
     }
 
     #[test]

@@ -128,7 +128,7 @@ impl PendingHandshake {
             origin: checked.origin,
             remote_addr: far_end.to_string(),
             user: upgrade.user.map_or_else(String::new, String::from),
-            client_addr: proxied.map(|_| upgrade.peer.to_string()),
+            client_addr: proxied.map(|_| upgrade.peer.client_addr()),
             protocols: checked.protocols,
             params,
             tls: upgrade.request.tls,
