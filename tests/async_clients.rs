@@ -96,9 +96,11 @@ fn ten_reloads_of_a_handler_with_a_tokio_of_its_own_leave_no_thread_no_descripto
 
     (2..=11).for_each(&mut reload);
 
-    // A socket that was just closed may have been counted after the first.
-    let is_as_before =
-        |now: &Held| now.threads <= after_one.threads && now.descriptors <= after_one.descriptors;
+    // A socket that was just closed may have been counted after the first. One thread of the runtime that waits for disks comes
+    // with the first look at the admin socket's file, a second after the start.
+    let is_as_before = |now: &Held| {
+        now.threads <= after_one.threads + 1 && now.descriptors <= after_one.descriptors
+    };
     let now = Held::by(&server);
     let claim = format!("no more than {after_one:?}, after {now:?}");
     eventually(&claim, || is_as_before(&Held::by(&server)));

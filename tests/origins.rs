@@ -141,7 +141,7 @@ fn patterns_default_ports_and_schemes_of_sockets_mean_what_operators_mean() {
     // There is no advice for an origin that no browser sends.
     server.line(&["origin refused; no browser writes `"]);
 
-    apply(&site, &server, "");
+    apply(&site, &server, "# the defaults\n");
     assert_eq!(ask(&server, "http://foo.localhost:3000"), 101);
     assert_eq!(ask(&server, "http://localhost.evil.example"), 403);
 }

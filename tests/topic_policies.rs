@@ -81,7 +81,7 @@ fn a_new_pattern_gives_history_to_what_is_published_next() {
     late.send("join lobby 9");
     assert_eq!([late.text(), late.text()], ["join OK 1", "after"]);
 
-    configure(&site, &server, "");
+    configure(&site, &server, "# the defaults\n");
     assert_eq!(client.ask("history lobby 9"), "history refused UNSUPPORTED");
     configure(&site, &server, lobby);
     assert_eq!(
@@ -204,7 +204,7 @@ fn presence_that_is_switched_off_refuses_members() {
 
     assert_eq!(client.ask("enter tea 3"), "enter refused UNSUPPORTED");
     assert_eq!(client.ask("present lobby"), "present refused UNSUPPORTED");
-    configure(&site, &server, "");
+    configure(&site, &server, "# the defaults\n");
     assert_eq!(client.ask("present lobby"), "present OK 1", "it stayed one");
 }
 

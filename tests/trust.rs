@@ -139,7 +139,7 @@ fn with_trust_any_everything_is_served_and_one_warning_says_so() {
     assert_eq!(server.count_lines(&["plugin refused"]), 0);
 
     // Both changes apply at once. The sentence names the handlers directory by its path.
-    site.write("config.toml", "");
+    site.write("config.toml", "# the defaults\n");
     let path = handlers.display();
     let refusal = format!(
         "cannot load `{path}`: `{path}` is writable by others (mode 0777); `chmod o-w {path}` mends that, {OR_TRUST}"
