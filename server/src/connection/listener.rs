@@ -201,7 +201,8 @@ async fn accept_until(
     let mut errors = AcceptErrors::new();
     loop {
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            // The end comes first: another loop accepts at this socket from then on, maybe with TLS.
+            biased;
             end = &mut end => {
                 if end == Ok(ListenerEnd::WhenEmpty) {
                     // As many as can wait at one moment. Without a bound, a flood of new ones would be waited for.
@@ -214,6 +215,7 @@ async fn accept_until(
                 }
                 return;
             }
+            accepted = listener.accept() => accepted,
         };
         let error = match accepted {
             Ok((socket, peer)) => {

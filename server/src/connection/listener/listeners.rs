@@ -266,10 +266,11 @@ impl State {
                     next.end = same.end;
                 }
                 before => {
-                    self.accepting.begin(&mut next, runtime);
+                    // Before it is told that the next one listens: what comes then is for that one.
                     if let Some(before) = before {
                         before.end(ListenerEnd::AtOnce);
                     }
+                    self.accepting.begin(&mut next, runtime);
                 }
             }
             self.open.push(next);
