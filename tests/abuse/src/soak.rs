@@ -47,7 +47,6 @@ pub(crate) fn run(lab: &Lab, checks: &mut Checks, minutes: u64) -> Result<()> {
 fn load(lab: &Lab, server: &Server, time: Duration) -> Result<(Load, Vec<Sample>)> {
     let builds = lab.artifacts.builds(LEDGER)?;
     let mut load = Load::open(server.port)?;
-    let mut build = PRACTICE;
     let mut samples = Vec::new();
     let began = Instant::now();
     let (mut next_build, mut next_sample) = (began + BUILD_EVERY, began);
@@ -55,8 +54,9 @@ fn load(lab: &Lab, server: &Server, time: Duration) -> Result<(Load, Vec<Sample>
         load.tick()?;
         if Instant::now() >= next_build {
             next_build += BUILD_EVERY;
-            (build, load.replacements) = (build + 1, load.replacements + 1);
-            server.put(&format!("handlers/{LEDGER}.so"), &builds.number(build))?;
+            load.replacements += 1;
+            let build = builds.number(PRACTICE + load.replacements);
+            server.put(&format!("handlers/{LEDGER}.so"), &build)?;
         }
         if Instant::now() >= next_sample {
             next_sample += SAMPLE_EVERY;
@@ -327,7 +327,7 @@ impl Load {
 }
 
 const LEDGER: &str = "ledger_wsh";
-/// The replacements before the load.
+/// The builds before the load: the first one, and those that replace it one after the other.
 const PRACTICE: usize = 600;
 /// What they leave is taken by so many.
 const STEP: usize = 50;

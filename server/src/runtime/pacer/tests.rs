@@ -77,15 +77,12 @@ fn those_that_wait_go_on_in_their_order_a_few_in_each_round() {
 #[test]
 fn the_more_wait_the_more_go_on_in_a_round_up_to_a_bound() {
     let mut queue = queue(3);
-    for (id, first, second) in [(64, 3, 3), (330, 10, 10), (2_000, 24, 24)] {
+    for (waiting, each_round) in [(64, 3), (330, 10), (2_000, 24)] {
         queue.waiting.clear();
         queue.ids.clear();
-        (0..id).for_each(|id| drop(queue.wait(id, Waker::noop())));
-        assert_eq!(
-            (round(&mut queue), round(&mut queue)),
-            (first, second),
-            "{id}"
-        );
+        (0..waiting).for_each(|id| drop(queue.wait(id, Waker::noop())));
+        let rounds = [round(&mut queue), round(&mut queue)];
+        assert_eq!(rounds, [each_round; 2], "{waiting}");
     }
 
     let mut rounds = 0;
