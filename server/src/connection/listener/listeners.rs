@@ -115,7 +115,7 @@ impl Listeners {
         }
     }
 
-    /// Listens as the configuration says now. Returns whether something has changed.
+    /// Listens as the configuration says now. Does nothing once the server stops, or another process has its place.
     ///
     /// # Errors
     ///
@@ -125,15 +125,14 @@ impl Listeners {
         loop {
             let (known, missing, changes) = {
                 let state = self.lock();
+                if state.is_closed() {
+                    return Ok(());
+                }
                 (state.known(), state.missing.clone(), state.changes)
             };
             let bound = bind_all(config, &known, &missing)?;
             let mut state = self.lock();
-            if state.is_closed() {
-                drop(state);
-                return Ok(());
-            }
-            if state.changes != changes {
+            if state.is_closed() || state.changes != changes {
                 continue;
             }
             let gone = state.install(bound, &known, &self.runtime);

@@ -204,3 +204,22 @@ async fn a_change_of_the_configuration_while_a_process_loads_is_served_by_it() {
     assert!(!handing.path().exists(), "nothing listens there any more");
     assert_eq!(address(handing.after()), bound);
 }
+
+#[tokio::test]
+async fn a_server_that_has_let_go_binds_nothing_for_a_change_of_the_configuration() {
+    let mut handing = Handing::new();
+    for step in [Step::Copies, Step::Opens] {
+        handing.go(step).await;
+    }
+    let before = handing.before.take().expect("it serves");
+    let made_meanwhile = passed(before.leave());
+    before.end(ListenerEnd::AtOnce).await;
+    handing.after().take_over(made_meanwhile, &handing.config);
+
+    let new = handing.dir.path().join("b.sock");
+    handing.config.listen.push(Endpoint::Unix(new.clone()));
+    before.apply(&handing.config).expect("nothing to be bound");
+
+    assert!(!new.exists());
+    assert!(leads_to(&handing.path(), handing.after()));
+}
