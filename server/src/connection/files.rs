@@ -9,7 +9,7 @@ mod lookup;
 mod precompressed;
 mod transfer;
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
@@ -170,7 +170,7 @@ async fn respond(request: &FileRequest, documents: Documents<'_>) -> Option<File
             not_found_page(documents).await
         }
         LookupResult::Nothing => None,
-        LookupResult::Directory(_) | LookupResult::Listing(_) | LookupResult::File(..)
+        LookupResult::Directory(_) | LookupResult::Listing(_) | LookupResult::File { .. }
             if is_for_options =>
         {
             let answer = FileResponse::of(200).with("Allow", READ_METHODS.join(", "));
@@ -187,8 +187,13 @@ async fn respond(request: &FileRequest, documents: Documents<'_>) -> Option<File
                 .with("Cache-Control", "no-cache")
                 .with_bytes(listing.page(path).into_bytes()),
         ),
-        LookupResult::File(file, path, root) => Some(
-            with_file(head, file, path, root, documents)
+        LookupResult::File {
+            file,
+            metadata,
+            path,
+            root,
+        } => Some(
+            with_file(head, (file, metadata), path, root, documents)
                 .await
                 .unwrap_or_else(failed),
         ),
@@ -213,14 +218,11 @@ fn failed(error: io::Error) -> FileResponse {
 async fn not_found_page(documents: Documents<'_>) -> Option<FileResponse> {
     let root = documents.root.to_owned();
     let found = transfer::on_thread(move || lookup::find(&root, NOT_FOUND_PAGE, false)).await;
-    let LookupResult::File(file, ..) = found.ok()? else {
+    let LookupResult::File { file, metadata, .. } = found.ok()? else {
         return None;
     };
-    let page = transfer::on_thread(move || {
-        let metadata = file.metadata()?;
-        regular_file::read_opened(file, &metadata, PAGE_BYTES_MAX)
-    });
-    let mut page = page.await.ok()?.ok()?.bytes;
+    let read = move || regular_file::read_opened(file, &metadata, PAGE_BYTES_MAX);
+    let mut page = transfer::on_thread(read).await.ok()?.ok()?.bytes;
     page.extend_from_slice(documents.addition.unwrap_or_default().as_bytes());
     Some(
         FileResponse::of(404)
@@ -233,7 +235,7 @@ async fn not_found_page(documents: Documents<'_>) -> Option<FileResponse> {
 /// The response where a file is there. `root` is the real path of the document root.
 async fn with_file(
     head: &Head,
-    file: File,
+    (file, metadata): (File, Metadata),
     path: PathBuf,
     root: PathBuf,
     documents: Documents<'_>,
@@ -242,12 +244,6 @@ async fn with_file(
         .first_raw()
         .unwrap_or("application/octet-stream");
     let is_page = kind == "text/html";
-    // A file system that is far away may be slow to tell even this.
-    let (file, metadata) = transfer::on_thread(move || {
-        let metadata = file.metadata()?;
-        Ok::<_, io::Error>((file, metadata))
-    })
-    .await??;
     let addition = documents
         .addition
         .filter(|_| is_page && metadata.len() <= PAGE_BYTES_MAX);
@@ -263,13 +259,13 @@ async fn with_file(
             .with_bytes(page));
     }
     let accepted = AcceptedCodings::of(head);
-    let choose = move || precompressed::choose(&root, &path, file, accepted);
+    let choose = move || precompressed::choose(&root, &path, file, metadata, accepted);
     let Form {
         file,
+        metadata,
         coding,
         varies,
     } = transfer::on_thread(choose).await??;
-    let metadata = file.metadata()?;
     let version = Version::new(
         metadata.len(),
         metadata.modified().unwrap_or(UNIX_EPOCH),

@@ -3,7 +3,7 @@
 //! Where the file really lies decides, since a link or a spelling may give it any name.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -20,8 +20,15 @@ use crate::process::regular_file::{self, Links};
 /// What lies at a path.
 #[derive(Debug)]
 pub(super) enum LookupResult {
-    /// A regular file, its real path, and the real path of the root above it.
-    File(File, PathBuf, PathBuf),
+    /// A regular file.
+    File {
+        file: File,
+        metadata: Metadata,
+        /// Its real path.
+        path: PathBuf,
+        /// The real path of the root above it.
+        root: PathBuf,
+    },
     /// A directory that was asked for without the slash at its end. The path has the slash.
     Directory(String),
     /// A directory without a page of its own, where directories are listed.
@@ -72,7 +79,13 @@ fn find_real(
     } else if wants_directory {
         return Ok(LookupResult::Nothing);
     }
-    Ok(LookupResult::File(open(&real)?, real, root))
+    let (file, metadata) = open(&real)?;
+    Ok(LookupResult::File {
+        file,
+        metadata,
+        path: real,
+        root,
+    })
 }
 
 /// The real path that `path` leads to, if it is below the root and no name in it is private.
@@ -85,7 +98,7 @@ pub(super) fn below(root: &Path, path: &Path) -> io::Result<Option<PathBuf>> {
 }
 
 /// Opens a regular file at its real path. A link that was put into that path meanwhile is not followed.
-pub(super) fn open(real: &Path) -> io::Result<File> {
+pub(super) fn open(real: &Path) -> io::Result<(File, Metadata)> {
     // A device may act on being opened, so the kind is checked before.
     regular_file::check_kind(&std::fs::symlink_metadata(real)?)?;
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
@@ -98,13 +111,13 @@ pub(super) fn open(real: &Path) -> io::Result<File> {
     match opened {
         Ok(file) => {
             let file = File::from(file);
-            regular_file::check_kind(&file.metadata()?)?;
-            Ok(file)
+            let metadata = file.metadata()?;
+            regular_file::check_kind(&metadata)?;
+            Ok((file, metadata))
         }
         // A kernel before 5.6, or a filter of system calls that does not know `openat2`.
         Err(Errno::NOSYS | Errno::PERM) => {
-            let opened = regular_file::open(real, Links::Refused);
-            opened.map(|(file, _)| file).map_err(io::Error::from)
+            regular_file::open(real, Links::Refused).map_err(io::Error::from)
         }
         Err(error) => Err(error.into()),
     }
@@ -181,7 +194,7 @@ mod tests {
 
     fn said(found: LookupResult) -> String {
         match found {
-            LookupResult::File(mut file, ..) => io::read_to_string(&mut file).expect("text"),
+            LookupResult::File { mut file, .. } => io::read_to_string(&mut file).expect("text"),
             LookupResult::Directory(path) => format!("to {path}"),
             LookupResult::Listing(listing) => listing.page("/"),
             LookupResult::Nothing => "nothing".to_owned(),

@@ -2,7 +2,7 @@
 //!
 //! The server compresses no file itself: a build does that once, and better.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -25,6 +25,7 @@ pub(super) struct AcceptedCodings([bool; CODINGS.len()]);
 #[derive(Debug)]
 pub(super) struct Form {
     pub(super) file: File,
+    pub(super) metadata: Metadata,
     /// `None` for the file itself.
     pub(super) coding: Option<Coding>,
     /// Whether another client may get another form of it, which caches have to be told.
@@ -94,25 +95,27 @@ pub(super) fn choose(
     root: &Path,
     real: &Path,
     file: File,
+    metadata: Metadata,
     accepted: AcceptedCodings,
 ) -> io::Result<Form> {
-    let modified = file.metadata()?.modified()?;
+    let modified = metadata.modified()?;
     let mut form = Form {
         file,
+        metadata,
         coding: None,
         varies: false,
     };
     for (coding, is_accepted) in CODINGS.into_iter().zip(accepted.0) {
-        let Some(compressed) = compressed(root, real, coding) else {
+        let Some((compressed, metadata)) = compressed(root, real, coding) else {
             continue;
         };
         // An older one is of an earlier version of the file.
-        if compressed.metadata()?.modified()? < modified {
+        if metadata.modified()? < modified {
             continue;
         }
         form.varies = true;
         if is_accepted && form.coding.is_none() {
-            form.file = compressed;
+            (form.file, form.metadata) = (compressed, metadata);
             form.coding = Some(coding);
         }
     }
@@ -120,7 +123,7 @@ pub(super) fn choose(
 }
 
 /// The compressed form of the file at `real`, if it lies beside it and may be served.
-fn compressed(root: &Path, real: &Path, coding: Coding) -> Option<File> {
+fn compressed(root: &Path, real: &Path, coding: Coding) -> Option<(File, Metadata)> {
     let mut name = real.as_os_str().to_owned();
     name.push(coding.ending());
     // Nearly always nothing lies there, and the file itself is served after any error.
