@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::geteuid;
 use tokio::net::UnixListener;
@@ -247,33 +247,24 @@ fn remake(
     is_chosen: bool,
     failures: &mut Failures,
 ) -> Option<AdminListener> {
-    let Some(loss) = file.loss() else {
-        *failures = Failures::default();
-        return None;
-    };
-    if !failures.is_due(path, loss, Instant::now()) {
-        return None;
-    }
-    // A directory that the server has made is made again, too.
-    let chosen = match is_chosen {
-        true => place::choose(),
-        false => Some(path.to_owned()),
-    };
-    let made = chosen.as_deref().map(AdminListener::bind_at);
-    if let Some(Ok(made)) = made {
-        return Some(AdminListener { is_chosen, ..made });
-    }
-    if failures.note(path.to_owned(), loss, Instant::now()) {
-        let path = path.display();
-        match made {
-            Some(Err(error)) => {
-                error!(%path, %error, "the admin socket was removed, and cannot be made again");
-            }
-            _ => error!(
-                %path,
-                "the admin socket was removed, and there is no directory for another one; `admin_socket` names a path"
-            ),
+    let made = failures.attempt(file, || {
+        // A directory that the server has made is made again, too.
+        let path = match is_chosen {
+            true => place::choose().ok_or(None)?,
+            false => path.to_owned(),
+        };
+        AdminListener::bind_at(&path).map_err(Some)
+    });
+    let path = path.display();
+    match made? {
+        Ok(made) => return Some(AdminListener { is_chosen, ..made }),
+        Err(Some(error)) => {
+            error!(%path, %error, "the admin socket was removed, and cannot be made again");
         }
+        Err(None) => error!(
+            %path,
+            "the admin socket was removed, and there is no directory for another one; `admin_socket` names a path"
+        ),
     }
     None
 }

@@ -13,7 +13,7 @@ use tracing::{error, warn};
 
 use super::Listener;
 use super::listeners::Listeners;
-use super::socket_file::FileLoss;
+use super::socket_file::{FileLoss, SocketFile};
 
 /// Looks for files that are gone, as long as the server lives.
 pub(crate) async fn run(listeners: Arc<Listeners>) {
@@ -40,24 +40,14 @@ pub(super) fn remake(listeners: &Listeners, with_files: Vec<Listener>, failures:
         let Some(file) = &lost.socket.file else {
             continue;
         };
-        let Some(loss) = file.loss() else {
-            failures.0.remove(file.path());
-            continue;
-        };
-        if !failures.is_due(file.path(), loss, Instant::now()) {
-            continue;
-        }
         let path = file.path().display();
-        match listeners.remake(&lost) {
-            Ok(false) => {}
-            Ok(true) => {
-                failures.0.remove(file.path());
+        match failures.attempt(file, || listeners.remake(&lost)) {
+            None | Some(Ok(false)) => {}
+            Some(Ok(true)) => {
                 warn!(%path, "the file of a Unix socket was removed, and is made again");
             }
-            Err(error) => {
-                if failures.note(file.path().to_owned(), loss, Instant::now()) {
-                    error!(%path, %error, "the file of a Unix socket was removed, and cannot be made again");
-                }
+            Some(Err(error)) => {
+                error!(%path, %error, "the file of a Unix socket was removed, and cannot be made again");
             }
         }
     }
@@ -68,8 +58,33 @@ pub(super) fn remake(listeners: &Listeners, with_files: Vec<Listener>, failures:
 pub(crate) struct Failures(BTreeMap<PathBuf, (FileLoss, Instant)>);
 
 impl Failures {
+    /// The outcome of `remake`, which is called if the path of the file does not lead to it any more. `None` where that is
+    /// not so, and where a failure was told before.
+    pub(crate) fn attempt<T, E>(
+        &mut self,
+        file: &SocketFile,
+        remake: impl FnOnce() -> Result<T, E>,
+    ) -> Option<Result<T, E>> {
+        let Some(loss) = file.loss() else {
+            self.0.remove(file.path());
+            return None;
+        };
+        if !self.is_due(file.path(), loss, Instant::now()) {
+            return None;
+        }
+        let made = remake();
+        let is_new = match &made {
+            Ok(_) => {
+                self.0.remove(file.path());
+                true
+            }
+            Err(_) => self.note(file.path().to_owned(), loss, Instant::now()),
+        };
+        is_new.then_some(made)
+    }
+
     /// Whether a file is to be made now. Where another file has its place, a try may connect to another server.
-    pub(crate) fn is_due(&self, path: &Path, loss: FileLoss, now: Instant) -> bool {
+    fn is_due(&self, path: &Path, loss: FileLoss, now: Instant) -> bool {
         let Some((before, at)) = self.0.get(path) else {
             return true;
         };
@@ -78,7 +93,7 @@ impl Failures {
     }
 
     /// Notes that a file cannot be made. Returns whether that is new.
-    pub(crate) fn note(&mut self, path: PathBuf, loss: FileLoss, now: Instant) -> bool {
+    fn note(&mut self, path: PathBuf, loss: FileLoss, now: Instant) -> bool {
         let before = self.0.insert(path, (loss, now));
         before.is_none_or(|(before, _)| before != loss)
     }

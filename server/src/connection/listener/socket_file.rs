@@ -40,7 +40,7 @@ pub struct GiveFileError {
 
 /// How a path came not to lead to its socket any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum FileLoss {
+pub(super) enum FileLoss {
     /// Nothing lies there.
     Removed,
     /// Another file lies there, which a process that is gone may have left.
@@ -128,7 +128,7 @@ impl SocketFile {
     }
 
     /// How its path came not to lead to it any more; `None` while it does, or if the file is another process's.
-    pub(crate) fn loss(&self) -> Option<FileLoss> {
+    pub(super) fn loss(&self) -> Option<FileLoss> {
         if self.is_left() {
             return None;
         }
