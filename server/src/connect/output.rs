@@ -5,13 +5,12 @@
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
-use std::os::fd::AsFd;
 
 use crate::logging::value;
+use crate::process::stdout;
 
 /// Stdout, and the form of what it gets.
 pub(super) struct Output {
-    /// Stdout without a buffer. `io::stdout` takes bytes without an error where it was opened for reading only.
     stdout: File,
     form: Form,
 }
@@ -32,13 +31,12 @@ impl Output {
     ///
     /// The process can open no more files.
     pub(super) fn new(is_transcript: bool) -> io::Result<Output> {
-        let stdout = io::stdout();
+        let stdout = stdout::unbuffered()?;
         let form = match stdout.is_terminal() {
             _ if is_transcript => Form::Transcript,
             true => Form::Shown,
             false => Form::Plain,
         };
-        let stdout = File::from(stdout.as_fd().try_clone_to_owned()?);
         Ok(Output { stdout, form })
     }
 

@@ -18,11 +18,18 @@ pub struct NotPrinted(#[from] io::Error);
 ///
 /// The disk is full, or stdout cannot be written. A reader that has gone is no error.
 pub fn print(text: &[u8]) -> Result<(), NotPrinted> {
-    // A copy, because the end of a file closes its descriptor.
-    let written = (io::stdout().as_fd().try_clone_to_owned())
-        .and_then(|stdout| File::from(stdout).write_all(text));
-    match written {
+    match unbuffered().and_then(|mut stdout| stdout.write_all(text)) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
         _ => Ok(()),
     }
+}
+
+/// Stdout as a file, which tells what becomes of each write.
+///
+/// # Errors
+///
+/// The process can open no more files.
+pub(crate) fn unbuffered() -> io::Result<File> {
+    // A copy, because the end of a file closes its descriptor.
+    Ok(File::from(io::stdout().as_fd().try_clone_to_owned()?))
 }
