@@ -456,31 +456,6 @@ fn a_command_finds_its_server_or_says_which_there_are() {
 }
 
 #[test]
-fn a_command_whose_output_is_lost_does_not_end_as_if_it_were_not() {
-    let site = Site::with(&["echo_wsh"]);
-    let server = Server::start(&site);
-    let socket = socket_of(&site, &server);
-    let socket = socket.to_str().expect("text");
-    for arguments in [
-        &["status", "--socket", socket][..],
-        &["list", "--json", "--socket", socket],
-        &["reload", "--socket", socket],
-        &["check"],
-    ] {
-        // Like a file on a disk that is full.
-        let mut shell = Command::new("sh");
-        shell.args(["-c", "exec \"$@\" >/dev/full", "sh"]);
-        let output = Server::bare(&site).args(arguments).within(shell).output();
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {said}");
-        assert!(
-            said.ends_with("wshd: cannot write to stdout: No space left on device (os error 28)\n"),
-            "{arguments:?}: {said}"
-        );
-    }
-}
-
-#[test]
 fn every_command_has_its_help_and_a_wrong_one_is_a_usage_error() {
     let site = Site::empty();
     for command in [
