@@ -1,23 +1,20 @@
 //! SIGUSR2: another process takes the place of a server that runs. No connection is refused, and no session is lost
 //! before it is told to come back.
 
+mod signals;
+mod under_load;
+
 use std::fs::{self, Permissions};
-use std::net::TcpStream;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
-
-use tungstenite::{Error, Message};
+use std::time::Duration;
 
 use crate::harness::client::{Client, Raw, Steady};
-use crate::harness::client_frame::frame;
-use crate::harness::compile::unruly;
 use crate::harness::server::{Builder, Server, opening, status_of};
 use crate::harness::site::Site;
 use crate::harness::tls::Tls;
-use crate::harness::{eventually, is_long, patience, within};
+use crate::harness::{eventually, within};
 
 const SOON: Duration = Duration::from_secs(15);
 /// Sessions that do not answer a Close frame last.
@@ -284,26 +281,6 @@ fn a_process_that_serves_fewer_handlers_does_not_take_over() {
 }
 
 #[test]
-fn a_stop_while_another_process_starts_ends_both() {
-    let place = Place::new("listen = [\"127.0.0.1:0\"]\n");
-    let mut server = place.builder().start();
-    let mut session = server.connect("/echo");
-    place.put_script("echo it is there >&2; exec sleep 1000");
-
-    server.signal("USR2");
-    server.line(&["it is there"]);
-    server.signal("USR2");
-    server.line(&["an upgrade is under way already"]);
-    server.signal("TERM");
-
-    assert_eq!(session.close_code(), 1001);
-    // The log ends with the last process that has it.
-    assert_eq!(server.wait(SOON).code(), Some(0));
-    server.says(&["upgrade failed"], 0);
-    server.says(&["WARN", "upgrade given up: the server stops"], 1);
-}
-
-#[test]
 fn a_request_that_was_accepted_is_answered_by_the_process_that_was_replaced() {
     let place = Place::new("listen = [\"127.0.0.1:0\"]\n");
     let mut server = place.builder().start();
@@ -347,193 +324,4 @@ fn stdin_and_the_log_file_change_hands() {
     let rest = fs::read_to_string(&rotated).expect("it is there");
     let all = format!("{rest}{}", read());
     assert!(all.contains("end of stdin, stopping"), "{all}");
-}
-
-#[test]
-fn the_first_sigterm_to_a_process_that_was_replaced_leaves_its_sessions_their_time() {
-    let place = Place::new(&format!("listen = [\"127.0.0.1:0\"]\n{PATIENT}"));
-    let mut server = place.builder().start();
-    // It is told to come back, and does not answer yet.
-    let mut slow = Raw::open(&server, "/echo");
-    upgrade(&server, server.pid(), 1);
-    let (kind, _) = slow.frame().expect("a Close frame");
-    assert_eq!(kind, 0x88);
-
-    server.signal("TERM");
-
-    server.line(&["SIGTERM, but another process has taken the place of this one"]);
-    slow.send(&frame(0x88, &1012u16.to_be_bytes()));
-    assert_eq!(server.wait_for_process(SOON).code(), Some(0));
-    assert_eq!(server.handshake_status("/echo"), 101);
-}
-
-#[test]
-fn the_second_sigterm_to_a_process_that_was_replaced_ends_it_now() {
-    let place = Place::new(&format!("listen = [\"127.0.0.1:0\"]\n{PATIENT}"));
-    let mut server = place.builder().start();
-    let _slow = Raw::open(&server, "/echo");
-    upgrade(&server, server.pid(), 1);
-
-    server.signal("TERM");
-    server.line(&["SIGTERM, but another process has taken the place of this one"]);
-    server.signal("TERM");
-
-    assert_eq!(server.wait_for_process(SOON).code(), Some(130));
-    assert_eq!(server.handshake_status("/echo"), 101);
-}
-
-#[test]
-fn signals_for_a_process_that_has_just_been_started_to_take_over_do_not_end_it() {
-    let place = Place::new("listen = [\"127.0.0.1:0\"]\n");
-    let server = place.builder().start();
-    let program = env!("CARGO_BIN_EXE_wshd");
-    let kill = "for name in HUP USR1 USR2; do kill -s $name $$; done";
-    place.put_script(&format!("{kill}; exec {program} \"$@\""));
-
-    upgrade(&server, server.pid(), 1);
-
-    // It may hear of them during its start, or once it serves.
-    server.line(&["SIGHUP", "reading the configuration again"]);
-    server.says(&["upgrade failed"], 0);
-    assert_eq!(server.handshake_status("/echo"), 101);
-}
-
-#[test]
-fn a_process_that_is_told_to_stop_before_it_serves_does_not_take_over() {
-    let place = Place::new("listen = [\"127.0.0.1:0\"]\nstage_dir = \"staged\"\n");
-    // It stops the process that is to take over, and waits for the test.
-    let in_init = "-DIN_INIT=if (!is_check && getenv(\"WSHD_UPGRADE_OF\")) { \
-                   kill(getpid(), SIGTERM); while (access(\"go on\", F_OK)) { usleep(1000); } }";
-    place.site.add_bytes(&unruly(&[in_init]), "unruly_wsh.so");
-    let server = place.builder().start();
-    let mut session = server.connect("/echo");
-
-    server.signal("USR2");
-    server.line(&["SIGTERM, stopping"]);
-    place.site.write("go on", "");
-
-    let why = "it was told to stop before it took over";
-    server.line(&["ERROR", "upgrade failed, this process serves on", why]);
-    assert_eq!(session.ask("hello"), "hello");
-    assert_eq!(server.handshake_status("/echo"), 101);
-    eventually("no other process is there", || place.processes() == 1);
-    // It has left nothing.
-    let staged = std::fs::read_dir(place.site.root().join("staged")).expect("it is there");
-    assert_eq!(staged.count(), 1);
-}
-
-/// What clients have seen while servers were replaced.
-#[derive(Debug, Default)]
-struct Seen {
-    /// Connections that were made and became sessions.
-    connects: AtomicUsize,
-    /// Sessions that were told to come back.
-    told: AtomicUsize,
-    is_over: AtomicBool,
-}
-
-/// Ends the clients when the test ends, also when it fails.
-struct Ending<'a>(&'a Seen);
-
-impl Drop for Ending<'_> {
-    fn drop(&mut self) {
-        self.0.is_over.store(true, Ordering::Relaxed);
-    }
-}
-
-/// Sends a message and reads the answer. False when the server has told the client to come back instead.
-#[track_caller]
-fn is_answered(client: &mut Client) -> bool {
-    // A write may meet a socket that the server has closed, after its Close frame has come.
-    client.write(Message::text("here"));
-    client.flush();
-    loop {
-        match client.try_read() {
-            Ok(Message::Text(text)) => {
-                assert_eq!(text.as_str(), "here");
-                return true;
-            }
-            Ok(Message::Close(Some(close))) => {
-                assert_eq!(u16::from(close.code), 1012, "{close}");
-                return false;
-            }
-            Ok(_) => {}
-            Err(Error::Io(error)) if error.kind() == std::io::ErrorKind::WouldBlock => {}
-            Err(error) => panic!("a session is lost: {error}"),
-        }
-    }
-}
-
-/// Connects so many times a second. Each client is a session, sends one message and goes.
-fn connect_again_and_again(port: u16, per_second: u32, seen: &Seen) {
-    let (began, mut made) = (Instant::now(), 0);
-    while !seen.is_over.load(Ordering::Relaxed) {
-        let due = began + Duration::from_secs(1) * made / per_second;
-        std::thread::sleep(due.saturating_duration_since(Instant::now()));
-        made += 1;
-        let stream = TcpStream::connect(("127.0.0.1", port)).expect("no connection is refused");
-        let timeout = Some(Duration::from_secs(20) * patience());
-        stream.set_read_timeout(timeout).expect("a timeout");
-        // It panics unless the answer is a 101.
-        let mut client = Client::over(Steady::plain(stream), "ws://localhost/echo", "/echo", &[]);
-        seen.connects.fetch_add(1, Ordering::Relaxed);
-        match is_answered(&mut client) {
-            true => drop(client.close(1000)),
-            false => drop(seen.told.fetch_add(1, Ordering::Relaxed)),
-        }
-    }
-}
-
-/// Holds a session, and comes back when it is told to.
-fn stay(port: u16, seen: &Seen) {
-    while !seen.is_over.load(Ordering::Relaxed) {
-        let mut client = Client::connect(port, "/echo", &[]);
-        while is_answered(&mut client) {
-            if seen.is_over.load(Ordering::Relaxed) {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        seen.told.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-#[test]
-fn upgrades_under_load_refuse_no_connection_and_lose_no_session() {
-    let (upgrades, per_second) = match is_long() {
-        true => (50, 500),
-        false => (3, 100),
-    };
-    let place = Place::new("listen = [\"127.0.0.1:0\"]\n");
-    let server = place.quiet().start();
-    let (port, seen) = (server.port(), Seen::default());
-    let began = Instant::now();
-    let elapsed = std::thread::scope(|scope| {
-        let (connects, stays) = (5, 10);
-        let (per_second, seen) = (per_second / connects, &seen);
-        for _ in 0..connects {
-            scope.spawn(move || connect_again_and_again(port, per_second, seen));
-        }
-        for _ in 0..stays {
-            scope.spawn(move || stay(port, seen));
-        }
-        let _ending = Ending(seen);
-        let mut pid = server.pid();
-        for count in 1..=upgrades {
-            pid = upgrade(&server, pid, count);
-            // Every client that stayed has come back before the next one.
-            within(4 * SOON, "all are told", || {
-                seen.told.load(Ordering::Relaxed) >= count * stays
-            });
-        }
-        began.elapsed()
-    });
-    let connects = seen.connects.load(Ordering::Relaxed);
-    eprintln!("{upgrades} upgrades in {elapsed:?}: {connects} connections, none refused; {seen:?}");
-    server.says(&["upgraded"], upgrades);
-    server.says(&["upgrade failed"], 0);
-    server.says(&["stopped waiting for connections"], 0);
-    eventually("those that were replaced have ended", || {
-        place.processes() == 1
-    });
 }

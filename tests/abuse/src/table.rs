@@ -169,7 +169,7 @@ pub(crate) fn cases() -> Vec<Case> {
             Run(signals::stop), &["tests/stopping.rs", "a_second_signal_ends_it_at_once"]),
         case(46, "50 upgrades of the binary under 500 connections a second",
             "no connection refused; no session ends before it is told to come back (1012); one process is left",
-            Run(upgrades::under_load), &["upgrades_under_load_refuse_no_connection_and_lose_no_session", "tests/upgrades.rs"]),
+            Run(upgrades::under_load), &["upgrades_under_load_refuse_no_connection_and_lose_no_session", "tests/upgrades/under_load.rs"]),
         case(47, "The log's disk is full, its file moved, its pipe not read", "sessions go on; what is lost is counted; it recovers",
             Run(logs::full_disk), &["tests/log_file.rs", "tests/logging.rs"]),
         case(48, "A busy port, no permission, the socket of a dead and of a live server", "a sentence and exit code 1; a live socket stays; a dead one is taken over",
