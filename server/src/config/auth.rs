@@ -7,7 +7,8 @@ use toml::de::DeValue;
 
 use super::credentials_file::{tokens, users};
 use super::endpoint::Endpoint;
-use super::fault::{ConfigError, nearest};
+use super::error::ConfigError;
+use super::fault::nearest;
 use super::file::{KeyTable, unknown};
 use super::findings::Findings;
 use super::last_good::NamedContents;

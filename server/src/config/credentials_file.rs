@@ -6,7 +6,8 @@ use std::path::Path;
 
 use data_encoding::HEXLOWER_PERMISSIVE;
 
-use super::fault::{ConfigError, ConfigFault, CredentialFault, What};
+use super::error::ConfigError;
+use super::fault::{ConfigFault, CredentialFault, What};
 use super::source::{Place, shown};
 use crate::auth::credentials::Token;
 use crate::auth::password_hash::PasswordHash;

@@ -7,7 +7,8 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
 use super::DecidedBy;
-use super::fault::{ConfigError, nearest};
+use super::error::ConfigError;
+use super::fault::nearest;
 use super::flags::Flags;
 use super::settings::{self, ConfigDraft, WrongText};
 

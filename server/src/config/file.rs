@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use toml::de::{DeTable, DeValue};
 
-use super::fault::{ConfigError, ConfigFault, Hint, What, nearest};
+use super::error::ConfigError;
+use super::fault::{ConfigFault, Hint, What, nearest};
 use super::flags::Flags;
 use super::path_rules::WrittenRules;
 use super::routes::Routes;

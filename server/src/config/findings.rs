@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::environment::WrongVariable;
-use super::fault::{ConfigError, ConfigFault};
+use super::error::ConfigError;
+use super::fault::ConfigFault;
 use super::source::Place;
 use super::values::PathPlaces;
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Config;
-use super::fault::ConfigError;
+use super::error::ConfigError;
 use super::source::{BYTES_MAX, Source};
 use crate::process::regular_file::{self, Content, Links, NotRead};
 

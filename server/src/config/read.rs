@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use super::endpoint::{Endpoint, EndpointClash};
 use super::environment::Environment;
-use super::fault::{ConfigError, ListenFault, ListenFaultCause};
+use super::error::ConfigError;
+use super::fault::{ListenFault, ListenFaultCause};
 use super::file;
 use super::findings::Findings;
 use super::flags::{Flags, SpareCertificate};

@@ -7,7 +7,8 @@ use matchit::InsertError;
 use percent_encoding::percent_decode_str;
 
 use super::Route;
-use super::fault::{ConfigError, ConfigFault, RouteFault, What};
+use super::error::ConfigError;
+use super::fault::{ConfigFault, RouteFault, What};
 use super::source::{Place, Source};
 use super::values::{FileEntry, Reader};
 use crate::process::regular_file::Content;

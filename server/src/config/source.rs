@@ -5,7 +5,8 @@ use std::fmt;
 use std::ops::Range;
 use std::path::Path;
 
-use super::fault::{ConfigError, ConfigFault, What};
+use super::error::ConfigError;
+use super::fault::{ConfigFault, What};
 use crate::process::file_mode::exposure;
 use crate::process::regular_file::{self, Content, Links};
 

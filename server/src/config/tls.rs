@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use toml::de::DeValue;
 
 use super::endpoint::Endpoint;
-use super::fault::ConfigError;
+use super::error::ConfigError;
 use super::values::{FileEntry, Reader, entries};
 
 /// TLS as the configuration has it. Paths are absolute.
