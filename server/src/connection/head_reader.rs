@@ -96,7 +96,7 @@ pub(super) async fn read(
         // In a box, so that it takes no memory of connections that only read.
         let handshake = Box::pin(async {
             tls.hear().await?;
-            // The key is used next, which takes up to a millisecond. A peer of which that cannot be yet takes no place.
+            // The key is used next, which takes up to a millisecond. A peer whose first message is not whole takes no turn.
             tls_handshakes.begin().await;
             tls.handshake(received).await
         });

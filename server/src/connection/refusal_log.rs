@@ -165,7 +165,8 @@ impl RefusalLog {
         );
     }
 
-    /// Logs that a trusted proxy says in this header something else than which client it is for.
+    /// Logs that a trusted proxy does not say in this header which client it is for. `element` is what it says instead; empty
+    /// for nothing.
     pub(crate) fn log_unread_client(&self, proxy: &Peer, header: &str, element: &[u8]) {
         let found = element[..element.len().min(FOUND_BYTES_MAX)].escape_ascii();
         let found = match element {

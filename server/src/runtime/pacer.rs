@@ -142,7 +142,7 @@ impl Queue {
     /// Moves those that go on to `going_on`. Keeps `waker` if there are none.
     fn next_round(&mut self, waker: &Waker, going_on: &mut Vec<Waker>) {
         let waiting = self.waiting.len();
-        let share = waiting / ROUNDS;
+        let share = waiting / WAITING_FOR_EACH;
         let count = share
             .clamp(self.each_round, self.each_round * TIMES_MAX)
             .min(waiting);
@@ -159,8 +159,8 @@ impl Queue {
     }
 }
 
-/// In so many rounds those go on that wait, unless they are more than a round may have.
-const ROUNDS: usize = 32;
+/// Of so many that wait, one goes on in a round, if that is more than while few wait.
+const WAITING_FOR_EACH: usize = 32;
 /// A round has at most so many times as many as one while few wait.
 const TIMES_MAX: usize = 8;
 
