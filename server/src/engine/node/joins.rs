@@ -272,8 +272,8 @@ impl Reading {
     fn from(&self) -> HistoryFrom {
         HistoryFrom::UpTo {
             last: self.begin,
-            count: self.count.min(RUN_COUNT_MAX),
-            bytes: RUN_BYTES_MAX,
+            count: self.count.min(MISSED_COUNT_MAX),
+            bytes: MISSED_BYTES_MAX,
         }
     }
 
@@ -289,7 +289,7 @@ impl Reading {
                 .take_while(|past| past.at.epoch == last.epoch && past.at.offset <= last.offset)
                 .for_each(|past| {
                     self.run.push(past);
-                    self.run.trim(usize::MAX, RUN_BYTES_MAX);
+                    self.run.trim(usize::MAX, MISSED_BYTES_MAX);
                 });
             if self.run.end().is_none() {
                 // Nothing before it is there, or nothing that a session can get.
@@ -297,7 +297,7 @@ impl Reading {
             }
         }
         self.run.extend_from(window);
-        self.run.trim(usize::MAX, RUN_BYTES_MAX);
+        self.run.trim(usize::MAX, MISSED_BYTES_MAX);
         if self.run.reaches(last) {
             return None;
         }
@@ -344,9 +344,9 @@ fn latest(
 }
 
 /// How many bytes of missed messages a session can get. More take too long to send, while new ones wait behind them.
-const RUN_BYTES_MAX: usize = 1024 * 1024;
-/// No more publications than these are within `RUN_BYTES_MAX`.
-const RUN_COUNT_MAX: u64 = (RUN_BYTES_MAX / size_of::<PastPublication>()) as u64;
+pub(super) const MISSED_BYTES_MAX: usize = 1024 * 1024;
+/// No more publications than these are within `MISSED_BYTES_MAX`.
+const MISSED_COUNT_MAX: u64 = (MISSED_BYTES_MAX / size_of::<PastPublication>()) as u64;
 /// How often a read begins where the history drops publications sooner than they are read.
 const TRIES_MAX: u32 = 3;
 

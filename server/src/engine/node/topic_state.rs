@@ -6,7 +6,7 @@ use std::collections::{HashMap, VecDeque};
 
 use super::arrived::Arrived;
 use super::departures::Departures;
-use super::joins::{Join, Joins, PageOutcome, Ready};
+use super::joins::{Join, Joins, MISSED_BYTES_MAX, PageOutcome, Ready};
 use super::queue::{Delivery, Item, Queue};
 use super::roster::{List, Roster};
 use super::run::Run;
@@ -417,10 +417,10 @@ impl TopicState {
         }
     }
 
-    /// While the history is read for joins, the window has to have all that goes on meanwhile.
+    /// While the history is read for joins, the window has what goes on meanwhile, as far as a session can get it.
     fn window_limits(&self) -> (usize, usize) {
         match (self.joins.is_reading(), self.is_remote) {
-            (true, _) => (usize::MAX, READING_BYTES_MAX),
+            (true, _) => (usize::MAX, MISSED_BYTES_MAX),
             (false, true) => (WINDOW_MAX, WINDOW_BYTES_MAX),
             (false, false) => (0, 0),
         }
@@ -460,8 +460,6 @@ impl TopicState {
 /// So many publications of each topic are kept, so that sessions that come back cost no read.
 const WINDOW_MAX: usize = 64;
 const WINDOW_BYTES_MAX: usize = 256 * 1024;
-/// What is kept while the history is read. If that is too little, it is read again from there.
-const READING_BYTES_MAX: usize = 1024 * 1024;
 /// A lost publication is found by the next one of its topic. The last one of all is found by this look.
 const HEADS_EVERY_MS: u64 = 10_000;
 

@@ -55,7 +55,7 @@ fn up_to(offset: u64, count: u64) -> HistoryFrom {
     HistoryFrom::UpTo {
         last: at(offset),
         count,
-        bytes: RUN_BYTES_MAX,
+        bytes: MISSED_BYTES_MAX,
     }
 }
 
@@ -230,7 +230,7 @@ fn a_server_that_is_far_behind_the_history_finds_the_last_messages_it_has_told()
     assert_eq!(joins.next_read(at(9)), Some((1, up_to(9, 4))));
     // What has not gone on yet takes more than a session can get.
     let mut read = page(6..=9, 1_000).unwrap();
-    let newer = large_page(10..=15, 1_000, RUN_BYTES_MAX / 3).unwrap();
+    let newer = large_page(10..=15, 1_000, MISSED_BYTES_MAX / 3).unwrap();
     read.publications.extend(newer.publications);
     let outcome = joins.page(1, Ok(read), last(9), &Run::default());
 
@@ -246,14 +246,14 @@ fn a_read_is_over_after_what_a_session_can_get_however_much_is_published_meanwhi
     let Some((1, HistoryFrom::UpTo { count, .. })) = joins.next_read(at(head)) else {
         panic!("nothing is read");
     };
-    assert!(count as usize * size_of::<PastPublication>() <= RUN_BYTES_MAX);
+    assert!(count as usize * size_of::<PastPublication>() <= MISSED_BYTES_MAX);
 
     // Each page has one message, and two have gone on meanwhile: the window has the last ones.
     let (first, mut reads) = (head - 3, 0);
     let told = loop {
         reads += 1;
         head += 2;
-        let page = large_page([first + reads], head, RUN_BYTES_MAX / 4);
+        let page = large_page([first + reads], head, MISSED_BYTES_MAX / 4);
         let window = run(1_000_001.max(head - 5)..=head);
         match joins.page(1, page, last(head), &window) {
             PageOutcome::Ready(ready) => break told(ready),
@@ -308,7 +308,7 @@ fn a_history_that_is_too_long_for_a_session_recovers_nothing() {
     joins.settle(last(9), &Run::default());
     joins.next_read(at(9)).unwrap();
 
-    let read = large_page(2..=9, 9, RUN_BYTES_MAX / 3);
+    let read = large_page(2..=9, 9, MISSED_BYTES_MAX / 3);
     let outcome = joins.page(1, read, last(9), &Run::default());
 
     assert_eq!(ready(outcome), [(1, false, vec![8, 9]), (2, true, vec![9])]);
