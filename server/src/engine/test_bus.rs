@@ -87,10 +87,6 @@ impl TestBus {
         }
     }
 
-    pub(crate) fn now_ms(&self) -> u64 {
-        self.lock().now_ms
-    }
-
     pub(crate) fn set_faults(&self, faults: Faults) {
         self.lock().faults = faults;
     }

@@ -47,10 +47,6 @@ impl Run {
         }
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.publications.len()
-    }
-
     /// The place before the first publication.
     pub(super) fn start(&self) -> Option<StreamPosition> {
         self.start
