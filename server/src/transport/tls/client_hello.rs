@@ -59,8 +59,10 @@ impl ClientHello {
     }
 }
 
-/// How each record of a handshake begins: its type, and the first byte of its version (RFC 8446 §5.1).
-const RECORD: [u8; 2] = [0x16, 3];
+/// The type of the records of a handshake (RFC 8446 §5.1).
+pub(super) const HANDSHAKE: u8 = 0x16;
+/// How each of them begins: its type, and the first byte of its version.
+const RECORD: [u8; 2] = [HANDSHAKE, 3];
 const RECORD_HEADER_BYTES: usize = 5;
 /// The longest record: 2^14 bytes, and what TLS 1.2 adds to it (RFC 5246 §6.2.3).
 const RECORD_BYTES_MAX: usize = 16_384 + 2_048;
@@ -69,11 +71,11 @@ const MESSAGE_HEADER_BYTES: usize = 4;
 const CLIENT_HELLO: u8 = 1;
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     /// A message in records of at most `step` bytes each.
-    fn records(message: &[u8], step: usize) -> Vec<u8> {
+    pub(in crate::transport::tls) fn records(message: &[u8], step: usize) -> Vec<u8> {
         let record = |part: &[u8]| {
             let length = u16::try_from(part.len()).unwrap().to_be_bytes();
             [&[0x16, 3, 1], &length[..], part].concat()

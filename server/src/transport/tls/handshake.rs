@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 
 use rustls::unbuffered::ConnectionState;
 
-use super::client_hello::ClientHello;
+use super::client_hello::{ClientHello, HANDSHAKE};
 use super::{TlsStream, encode};
 use crate::buffers::pool::Buffer;
 use crate::transport::certificate_faults::{self, is_of_authority};
@@ -198,8 +198,6 @@ fn explain(error: &rustls::Error) -> String {
     }
 }
 
-/// The type of the records in which a handshake begins (RFC 8446 §5.1).
-const HANDSHAKE: u8 = 0x16;
 /// The longest message of a handshake: a chain of client certificates.
 const HANDSHAKE_BYTES_MAX: usize = 64 * 1024;
 /// Bytes that one read of a handshake asks for at least.

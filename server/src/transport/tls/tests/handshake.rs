@@ -3,6 +3,7 @@
 use super::*;
 use crate::config::ClientAuth;
 use crate::transport::Transport;
+use crate::transport::tls::client_hello::tests::records;
 
 #[tokio::test]
 async fn a_handshake_that_is_broken_off_fails_at_once() {
@@ -107,11 +108,7 @@ fn in_records(client: &mut ClientConnection, step: usize) -> Vec<u8> {
         message.extend_from_slice(payload);
         rest = behind;
     }
-    let record = |part: &[u8]| {
-        let length = u16::try_from(part.len()).unwrap().to_be_bytes();
-        [&[0x16, 3, 1], &length[..], part].concat()
-    };
-    message.chunks(step).flat_map(record).collect()
+    records(&message, step)
 }
 
 #[tokio::test]
