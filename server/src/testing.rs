@@ -12,3 +12,5 @@ pub(crate) mod client_frame;
 pub mod fuzzing;
 #[cfg(test)]
 pub(crate) mod seeds;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod tls_settings;

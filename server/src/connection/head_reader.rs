@@ -162,31 +162,14 @@ mod tests {
     use tokio::net::TcpStream;
 
     use super::*;
-    use crate::config::{CertificatePair, Config, TlsConfig};
     use crate::testing::certificates::Authority;
-    use crate::transport::settings::TlsSettings;
+    use crate::testing::tls_settings;
     use crate::transport::tls::TlsStream;
-
-    /// A server's settings for TLS.
-    fn settings() -> std::sync::Arc<TlsSettings> {
-        let directory = tempfile::tempdir().unwrap();
-        let issued = Authority::new("a CA").server(&["localhost"]);
-        let (certificate, key) = issued.write(directory.path(), "server");
-        let tls = TlsConfig {
-            certificates: vec![CertificatePair { certificate, key }],
-            ..TlsConfig::default()
-        };
-        let config = Config {
-            tls,
-            ..Config::default()
-        };
-        TlsSettings::read(&config).unwrap()
-    }
 
     #[tokio::test]
     async fn clients_that_begin_a_tls_handshake_and_stop_there_take_no_turns() {
         let limits = Limits::default();
-        let settings = settings();
+        let settings = tls_settings::of_localhost(&Authority::new("a CA"), |_| {});
         let pacer = Pacer::new(1);
         let mut rounds = pin!(pacer.run(1));
         poll_fn(|cx| Poll::Ready(rounds.as_mut().poll(cx).is_pending())).await;

@@ -18,8 +18,9 @@ use rustls::{
 };
 
 use super::*;
-use crate::config::{CertificatePair, Config, TlsConfig};
+use crate::config::TlsConfig;
 use crate::testing::certificates::Authority;
+use crate::testing::tls_settings;
 use crate::transport::settings::TlsSettings;
 
 type Client = StreamOwned<ClientConnection, std::net::TcpStream>;
@@ -28,7 +29,6 @@ type Client = StreamOwned<ClientConnection, std::net::TcpStream>;
 struct Setup {
     authority: Authority,
     settings: Arc<TlsSettings>,
-    _directory: tempfile::TempDir,
 }
 
 impl Setup {
@@ -37,23 +37,11 @@ impl Setup {
     }
 
     fn with(change: impl FnOnce(&mut TlsConfig, &Authority)) -> Setup {
-        let directory = tempfile::tempdir().unwrap();
         let authority = Authority::new("a CA");
-        let issued = authority.server(&["localhost"]);
-        let (certificate, key) = issued.write(directory.path(), "server");
-        let mut config = TlsConfig {
-            certificates: vec![CertificatePair { certificate, key }],
-            ..TlsConfig::default()
-        };
-        change(&mut config, &authority);
-        let config = Config {
-            tls: config,
-            ..Config::default()
-        };
+        let settings = tls_settings::of_localhost(&authority, |config| change(config, &authority));
         Setup {
-            settings: TlsSettings::read(&config).unwrap(),
             authority,
-            _directory: directory,
+            settings,
         }
     }
 

@@ -13,8 +13,8 @@ use socket2::SockRef;
 use tokio::net::TcpStream;
 
 use super::sides::{Client, Server, Stream};
-use crate::config::{CertificatePair, Config, TlsConfig};
 use crate::testing::certificates::Authority;
+use crate::testing::tls_settings;
 use crate::transport::settings::TlsSettings;
 use crate::transport::tls::TlsStream;
 
@@ -67,18 +67,7 @@ struct Setup {
 
 impl Setup {
     fn new() -> Setup {
-        let directory = tempfile::tempdir().expect("a directory");
         let authority = Authority::new("a CA");
-        let (certificate, key) = authority
-            .server(&["localhost"])
-            .write(directory.path(), "server");
-        let config = Config {
-            tls: TlsConfig {
-                certificates: vec![CertificatePair { certificate, key }],
-                ..TlsConfig::default()
-            },
-            ..Config::default()
-        };
         let mut clients = Vec::new();
         for resumption in [Resumption::disabled(), Resumption::default()] {
             for version in [&TLS13, &TLS12] {
@@ -94,7 +83,7 @@ impl Setup {
             }
         }
         Setup {
-            settings: TlsSettings::read(&config).expect("a pair"),
+            settings: tls_settings::of_localhost(&authority, |_| {}),
             clients,
         }
     }
